@@ -1,0 +1,113 @@
+/** One call as the client holds it, and the errors that a call can end with before the core is asked. */
+import type { AttemptFailure } from '../core/call-verdicts.js';
+import { type CallAttempt, GatewayError } from '../core/errors.js';
+import type { CallDefaults } from '../core/options.js';
+import type { Timer } from '../core/runtime.js';
+import type { CallOutcome, Safety } from '../core/vocabulary.js';
+
+/** What a `confirm` found out by looking. */
+export type Confirmation = { executed: true; result: unknown } | { executed: false } | { executed: 'unknown' };
+
+/** Looks whether a call was executed. `call` makes calls of its own, inside the deadline of the call in question. */
+export type Confirm = (context: {
+  signal: AbortSignal;
+  call: (method: string, params?: unknown) => Promise<unknown>;
+}) => Promise<Confirmation>;
+
+/** Options of one call, merged and checked. */
+export interface EntryOptions extends CallDefaults {
+  readonly signal?: AbortSignal;
+  readonly confirm?: Confirm;
+  readonly onAttempt?: (attempt: CallAttempt) => void;
+}
+
+/** A call that succeeded, with what it took. */
+export interface CallDetails<T = unknown> {
+  readonly result: T;
+  readonly attempts: readonly CallAttempt[];
+  /** Ms from the call to its settlement that no attempt was under way: waiting for the link, or between attempts. */
+  readonly waited: number;
+  /** Ids of the restarts that its attempts fell into. */
+  readonly restarts: readonly string[];
+}
+
+export interface Entry {
+  readonly id: number;
+  readonly method: string;
+  /** The parameters, serialised once: every attempt sends the same bytes. */
+  readonly params: string;
+  readonly agentId: string | undefined;
+  readonly options: EntryOptions;
+  readonly safety: Safety;
+  readonly durableKey: boolean;
+  readonly resolve: (details: CallDetails) => void;
+  readonly reject: (error: GatewayError) => void;
+  readonly madeAt: number;
+  readonly deadlineAt: number;
+  readonly attempts: CallAttempt[];
+  onAbort: (() => void) | null;
+  /** Id of the frame on the wire, while one is. */
+  frame: string | null;
+  attemptAt: number;
+  /** The `shutdown` event had been read when the frame was handed over. */
+  timer: Timer | null;
+  /** Boot id of the instance that its key was first sent to, and when. */
+  sentTo: string | undefined;
+  sentAt: number | undefined;
+  /** No earlier attempt can have been executed. */
+  clean: boolean;
+  /** What to do when the link opens, other than sending. */
+  pending: { readonly act: 'confirm' | 'recheck'; readonly failure: AttemptFailure } | null;
+  settled: boolean;
+}
+
+/** Parameters as JSON; null when they cannot be. */
+export function serialise(params: unknown): string | null {
+  try {
+    return JSON.stringify(params ?? {}) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** Ms during which no attempt was under way. */
+export function waitedOf(entry: Entry, now: number): number {
+  const busy = entry.attempts.reduce(
+    (total, attempt) => total + (attempt.outcome === 'not-sent' ? 0 : attempt.elapsed),
+    0,
+  );
+  return Math.max(0, now - entry.madeAt - busy);
+}
+
+export function restartsOf(attempts: readonly CallAttempt[]): string[] {
+  return [...new Set(attempts.flatMap(({ restartId }) => (restartId === undefined ? [] : [restartId])))];
+}
+
+/** A mistake of the caller, found before anything was sent. */
+export function localError(code: string, method: string, message: string, remedy: string): GatewayError {
+  return new GatewayError({
+    code,
+    reason: 'local',
+    outcome: 'not-sent',
+    method,
+    message: `${method}: ${message}`,
+    remedy,
+  });
+}
+
+export function abortedError(
+  entry: Pick<Entry, 'method' | 'attempts'>,
+  outcome: CallOutcome,
+  cause: unknown,
+): GatewayError {
+  return new GatewayError({
+    code: 'HOLDFAST_ABORTED',
+    reason: 'local',
+    outcome,
+    method: entry.method,
+    message: `${entry.method}: aborted by its signal`,
+    remedy: outcome === 'unknown' ? 'Look whether it took effect before you repeat it.' : 'Nothing was sent.',
+    attempts: entry.attempts,
+    cause,
+  });
+}

@@ -1,0 +1,23 @@
+export type { CallDetails, Confirm, Confirmation } from './api/call-entry.js';
+export type { CallOptions } from './api/call-request.js';
+export { createClient, type GatewayClient, type Outcome } from './api/client.js';
+export type {
+  AttemptEvent,
+  BroadcastEvent,
+  ClientEvent,
+  ClientEvents,
+  GapEvent,
+  GiveUpEvent,
+  RestartEvent,
+  RetryEvent,
+  StateEvent,
+} from './api/events.js';
+export { type CallAttempt, GatewayError, isGatewayError } from './core/errors.js';
+export type { Hello } from './core/frames.js';
+export type { Health, HealthError } from './core/health.js';
+export type { Methods, Params, Result } from './core/methods.js';
+export type { CallDefaults, ClientOptions, Logger, ReconnectOptions, Secret } from './core/options.js';
+export type { DeliveryOrigin } from './core/origin.js';
+export type { GatewayIdentity, RestartEvidence, RestartInfo } from './core/restart.js';
+export type { Runtime, Timer } from './core/runtime.js';
+export type { CallOutcome, Phase, Reason, Role, Safety, Status, StopOutcome } from './core/vocabulary.js';

@@ -1,0 +1,384 @@
+/**
+ * The requests side of a gateway in virtual time: it reads frames, executes or refuses them, drains, freezes, dies, and
+ * keeps a ledger of what it really did. Its answers may be odd, late or missing, but never lie about its work.
+ */
+import type { Chance, VirtualRuntime } from './virtual-runtime.js';
+
+export interface Request {
+  readonly id: string;
+  readonly method: string;
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+/** What became of one call at the gateway, over all its copies and all instances. */
+export interface Entry {
+  /** Copies that reached a living gateway, read or not. */
+  frames: number;
+  /** One entry for every time that the effect happened: the instance. */
+  readonly executed: string[];
+  /** Copies under way, unread, or in the works. */
+  pending: number;
+}
+
+/** How an ordinary request may be served. `answer` is what a gateway without trouble does. */
+export const ODDITIES = [
+  'executed, silent',
+  'dropped, silent',
+  'executed, then cut',
+  'cut, then nothing',
+  'answered late',
+  'answered twice',
+  'foreign answers',
+  'queue full',
+  'rate limited',
+  'not started, retryable',
+  'not started, for good',
+  'may have executed',
+  'unavailable',
+  'invalid',
+  'malformed',
+  'entry closed',
+  'method not ready',
+] as const;
+export type Oddity = (typeof ODDITIES)[number];
+
+/** `fenced` and `legacy`: after `shutdown` 2026.9.6 drops what it reads, 2026.4.26 may run it; neither answers. */
+export type Mode = 'ready' | 'starting' | 'draining' | 'suspended' | 'fenced' | 'legacy';
+
+export interface Peer {
+  text(frame: string): void;
+  shutdown(restartExpectedMs: number | null): void;
+  closed(code: number, reason: string): void;
+}
+
+interface Task {
+  readonly run: () => void;
+  readonly drop: () => void;
+}
+
+const KEY_TTL = 300_000;
+const KEYED: ReadonlySet<string> = new Set(['chat.send', 'agent', 'environments.create']);
+const READS: ReadonlySet<string> = new Set(['health', 'sessions.list', 'agents.list', 'test.look']);
+const MARKERS = ['marker', 'workspace'] as const;
+
+/** Which call a request is a copy of. */
+export function markerOf(params: Readonly<Record<string, unknown>>): string | undefined {
+  for (const name of MARKERS) if (typeof params[name] === 'string') return params[name];
+  return undefined;
+}
+
+/** One process of the gateway. What it holds in memory dies with it. */
+class Instance {
+  readonly bootId: string;
+  readonly keys: Map<string, number> = new Map();
+  alive = true;
+  constructor(bootId: string) {
+    this.bootId = bootId;
+  }
+}
+
+/** One link. Each direction keeps its order; a cut loses what is under way to the client, and maybe what is to the gateway. */
+export class Connection {
+  readonly peer: Peer;
+  readonly #gateway: ScriptedGateway;
+  readonly #upwards: number;
+  #open = true;
+  #arrives = 0;
+  #returns = 0;
+  #lossy = false;
+
+  constructor(gateway: ScriptedGateway, peer: Peer) {
+    this.#gateway = gateway;
+    this.peer = peer;
+    this.#upwards = gateway.chance.span(1, 20);
+  }
+
+  /** The client hands one frame over. */
+  send(request: Request): void {
+    const { runtime } = this.#gateway;
+    const entry = this.#gateway.entry(markerOf(request.params));
+    entry.pending += 1;
+    this.#arrives = Math.max(this.#arrives, runtime.now() + this.#upwards * this.#gateway.chance.draw());
+    runtime.setTimer(() => {
+      if (this.#lossy) entry.pending -= 1;
+      else this.#gateway.receive(this, request, entry);
+    }, this.#arrives - runtime.now());
+  }
+
+  reply(id: string, body: Readonly<Record<string, unknown>>): void {
+    this.#downwards(() => this.peer.text(JSON.stringify({ type: 'res', id, ...body })));
+  }
+
+  shutdown(restartExpectedMs: number | null): void {
+    this.#downwards(() => this.peer.shutdown(restartExpectedMs));
+  }
+
+  close(code: number, reason = ''): void {
+    this.#downwards(() => {
+      this.#open = false;
+      this.peer.closed(code, reason);
+    });
+  }
+
+  /** Gone in both directions, here and now. Who tells the client, and when, is not its matter. */
+  sever(): void {
+    this.#open = false;
+    this.#lossy = this.#gateway.chance.draw() < 0.5;
+  }
+
+  #downwards(act: () => void): void {
+    const { runtime, chance } = this.#gateway;
+    this.#returns = Math.max(this.#returns, runtime.now() + this.#upwards * chance.draw());
+    runtime.setTimer(() => {
+      if (this.#open) act();
+    }, this.#returns - runtime.now());
+  }
+}
+
+export class ScriptedGateway {
+  readonly runtime: VirtualRuntime;
+  readonly chance: Chance;
+  readonly ledger: Map<string, Entry> = new Map();
+  /** Receipts and agents are on disk: they outlive an instance. */
+  readonly #receipts = new Set<string>();
+  readonly #agents = new Map<string, { id: string; name: string; workspace: string; at: number }>();
+  mode: Mode = 'ready';
+  /** Share of requests that are served oddly, and how. */
+  odd = 0;
+  oddities: readonly [Oddity, ...Oddity[]] = ODDITIES;
+  /** Longest work on a request, in ms. */
+  slowest = 200;
+  /** What a draining gateway asks its callers to wait. */
+  drainHint = 1000;
+  #instance = new Instance('boot-1');
+  #boots = 1;
+  #backlog: Task[] | null = null;
+
+  constructor(runtime: VirtualRuntime, chance: Chance) {
+    this.runtime = runtime;
+    this.chance = chance;
+  }
+
+  get bootId(): string {
+    return this.#instance.bootId;
+  }
+
+  get alive(): boolean {
+    return this.#instance.alive;
+  }
+
+  entry(marker = ''): Entry {
+    const known = this.ledger.get(marker);
+    if (known !== undefined) return known;
+    const entry: Entry = { frames: 0, executed: [], pending: 0 };
+    this.ledger.set(marker, entry);
+    return entry;
+  }
+
+  kill(): void {
+    this.#instance.alive = false;
+    for (const { drop } of this.#backlog ?? []) drop();
+    this.#backlog = null;
+  }
+
+  boot(): void {
+    this.kill();
+    this.#boots += 1;
+    this.#instance = new Instance(`boot-${this.#boots}`);
+    this.mode = 'ready';
+  }
+
+  /** Nothing is read and no work goes on; sockets live, and the rest happens at the thaw. */
+  freeze(): void {
+    this.#backlog ??= [];
+  }
+
+  thaw(): void {
+    const backlog = this.#backlog ?? [];
+    this.#backlog = null;
+    for (const { run } of backlog) run();
+  }
+
+  receive(link: Connection, request: Request, entry: Entry): void {
+    const drop = (): void => {
+      entry.pending -= 1;
+    };
+    if (!this.alive) {
+      drop();
+      return;
+    }
+    entry.frames += 1;
+    const run = (): void => {
+      drop();
+      this.#serve(link, request, entry);
+    };
+    if (this.#backlog === null) run();
+    else this.#backlog.push({ run, drop });
+  }
+
+  #serve(link: Connection, request: Request, entry: Entry): void {
+    switch (this.mode) {
+      case 'fenced':
+        return;
+      case 'legacy':
+        this.#work(request, entry, this.chance.draw() < 0.7, () => {});
+        return;
+      case 'draining':
+      case 'suspended':
+        this.#unavailable(link, request, `${request.method} unavailable during gateway restart`, {
+          retryable: true,
+          retryAfterMs: this.drainHint,
+          details: {
+            method: request.method,
+            reason: this.mode === 'draining' ? 'gateway-restarting' : 'gateway-suspending',
+          },
+        });
+        return;
+      case 'starting':
+        this.#notReady(link, request);
+        return;
+      case 'ready':
+        this.#ordinary(link, request, entry);
+    }
+  }
+
+  #ordinary(link: Connection, request: Request, entry: Entry): void {
+    const how = this.chance.draw() < this.odd ? this.chance.pick(this.oddities) : null;
+    const coin = this.chance.draw() < 0.5;
+    const answer = (ms = 0): void =>
+      this.#work(request, entry, true, (body) => this.#later(ms, { run: () => link.reply(request.id, body), drop: NOTHING }));
+    const maybe = (then: () => void): void => this.#work(request, entry, coin, then);
+    switch (how) {
+      case null:
+        return answer();
+      case 'executed, silent':
+        return this.#work(request, entry, true, NOTHING);
+      case 'dropped, silent':
+        return;
+      case 'executed, then cut':
+        return this.#work(request, entry, true, () => link.close(1006));
+      case 'cut, then nothing':
+        return link.close(1006);
+      case 'answered late':
+        return answer(this.chance.span(1000, 90_000));
+      case 'answered twice':
+        answer();
+        return this.#later(this.slowest, { run: () => link.reply(request.id, { ok: true, payload: null }), drop: NOTHING });
+      case 'foreign answers':
+        for (const id of ['__proto__', `${request.id}0000`, 'connect']) link.reply(id, { ok: true, payload: { id } });
+        return answer();
+      case 'queue full':
+        return this.#unavailable(link, request, 'The server is busy. Please try again in a moment.', { retryable: true });
+      case 'rate limited': {
+        const retryAfterMs = this.chance.pick([500, 3000, 20_000, 60_000, 3_600_000]);
+        const details = { method: request.method, limit: '30 per 60s' };
+        return this.#unavailable(link, request, 'rate limit exceeded', { retryable: true, retryAfterMs, details });
+      }
+      case 'not started, retryable':
+        return this.#unavailable(link, request, 'not started', { retryable: true, details: { execution: 'not_started' } });
+      case 'not started, for good':
+        return refuse(link, request, 'INVALID_REQUEST', 'not started', { details: { execution: 'not_started' } });
+      case 'may have executed':
+        return maybe(() =>
+          refuse(link, request, coin ? 'INVALID_REQUEST' : 'UNAVAILABLE', 'who knows', {
+            retryable: true,
+            details: { execution: 'may_have_executed' },
+          }),
+        );
+      case 'unavailable':
+        return maybe(() => this.#unavailable(link, request, 'Error: disk', this.chance.draw() < 0.5 ? { retryable: true } : {}));
+      case 'invalid':
+        return refuse(link, request, 'INVALID_REQUEST', 'no such thing', {});
+      case 'malformed':
+        return maybe(() => link.reply(request.id, {}));
+      case 'entry closed':
+        return this.#unavailable(link, request, 'Error: Gateway request entry is closed', {});
+      case 'method not ready':
+        return this.#notReady(link, request);
+    }
+  }
+
+  /** Does the work, or only spends the time; `done` gets the answer when the time is over. */
+  #work(request: Request, entry: Entry, does: boolean, done: (body: Readonly<Record<string, unknown>>) => void): void {
+    const { method, params } = request;
+    const key = KEYED.has(method) ? String(params['idempotencyKey']) : null;
+    if (key !== null && does) {
+      done({ ok: true, payload: { marker: params['marker'], ...this.#keyed(method, key, entry) } });
+      return;
+    }
+    const ms = this.chance.span(1, this.slowest);
+    let body: Readonly<Record<string, unknown>> = {};
+    entry.pending += 1;
+    const drop = (): void => {
+      entry.pending -= 1;
+    };
+    const run = (): void => {
+      drop();
+      if (does) body = this.#effect(request, entry);
+      this.#later(ms * this.chance.draw(), { run: () => done(body), drop: NOTHING });
+    };
+    this.#later(ms, { run, drop });
+  }
+
+  /** The key answers for the first copy: in memory, except for what keeps its receipts. */
+  #keyed(method: string, key: string, entry: Entry): object {
+    const { keys, bootId } = this.#instance;
+    const now = this.runtime.now();
+    const at = keys.get(key);
+    const known = (at !== undefined && now - at < KEY_TTL) || this.#receipts.has(key);
+    if (!known) {
+      keys.set(key, now);
+      if (method === 'environments.create') this.#receipts.add(key);
+      entry.executed.push(bootId);
+    }
+    return { runId: key, status: known ? 'in_flight' : 'accepted' };
+  }
+
+  #effect({ method, params }: Request, entry: Entry): Readonly<Record<string, unknown>> {
+    const marker = markerOf(params);
+    if (method === 'agents.create') {
+      const id = String(params['name']).toLowerCase();
+      if (this.#agents.has(id)) return { ok: false, error: { code: 'INVALID_REQUEST', message: `agent "${id}" already exists` } };
+      const agent = { id, name: String(params['name']), workspace: String(marker), at: this.runtime.now() };
+      this.#agents.set(id, agent);
+      entry.executed.push(this.bootId);
+      return { ok: true, payload: { ok: true, agentId: id, name: agent.name, workspace: agent.workspace } };
+    }
+    const agent = typeof params['agentId'] === 'string' ? this.#agents.get(params['agentId']) : undefined;
+    if (params['agentId'] !== undefined && (agent === undefined || this.runtime.now() - agent.at < 500)) {
+      return { ok: false, error: { code: 'INVALID_REQUEST', message: `agent "${params['agentId']}" not found` } };
+    }
+    if (method === 'test.look') {
+      const { executed, pending } = this.entry(String(params['look']));
+      return { ok: true, payload: { executed: executed.length > 0, final: pending === 0 } };
+    }
+    if (method === 'agents.list') return { ok: true, payload: { marker, agents: [...this.#agents.values()] } };
+    if (!READS.has(method)) entry.executed.push(this.bootId);
+    return { ok: true, payload: { marker } };
+  }
+
+  #notReady(link: Connection, request: Request): void {
+    const details = { method: request.method, reason: 'startup-sidecars' };
+    this.#unavailable(link, request, 'starting', { retryable: true, retryAfterMs: 500, details });
+  }
+
+  #unavailable(link: Connection, request: Request, message: string, more: object): void {
+    refuse(link, request, 'UNAVAILABLE', message, more);
+  }
+
+  /** Work of this instance: it ends with it, and waits while the gateway is frozen. */
+  #later(ms: number, task: Task): void {
+    const instance = this.#instance;
+    this.runtime.setTimer(() => {
+      if (!instance.alive) task.drop();
+      else if (this.#backlog === null) task.run();
+      else this.#backlog.push(task);
+    }, ms);
+  }
+}
+
+const NOTHING = (): void => {};
+
+function refuse(link: Connection, { id }: Request, code: string, message: string, more: object): void {
+  link.reply(id, { ok: false, error: { code, message, ...more } });
+}
