@@ -106,10 +106,11 @@ function onPhase(state: Dialing, phase: Phase, at: At): Step {
 /** The gateway's own probe says that it is ready: no need to wait out its hint, and no reason to hammer it either. */
 function onReady(policy: Policy, state: Waiting, at: At): Step {
   if (state.failure?.reason !== 'gateway-starting') return same(state);
-  const earliest = earliestWhenReady(policy, state.journey, state.since);
-  if (at.now >= earliest) return dial(policy, state, at);
+  const earliest = earliestWhenReady(state.journey, state.since);
   if (earliest >= state.until) return same(state);
-  return { state: { ...state, until: earliest }, effects: [timer('retry', earliest - at.now), RECORD] };
+  const believing: Waiting = { ...state, journey: { ...state.journey, believed: state.journey.believed + 1 } };
+  if (at.now >= earliest) return dial(policy, believing, at);
+  return { state: { ...believing, until: earliest }, effects: [timer('retry', earliest - at.now), RECORD] };
 }
 
 function onTimer(policy: Policy, state: State, event: Extract<Event, { type: 'timer' }>, at: At): Step {

@@ -30,6 +30,8 @@ export interface Journey {
   readonly gatewayStopped: boolean;
   readonly startingSince: number | null;
   readonly drainingSince: number | null;
+  /** Dials made because the gateway's probe said that it was ready, since the last hello. */
+  readonly believed: number;
   readonly loopback: boolean;
   readonly gateway: GatewayIdentity | undefined;
   readonly lastConnectedAt: number | null;
@@ -215,6 +217,7 @@ export const INITIAL: Idle = {
     gatewayStopped: false,
     startingSince: null,
     drainingSince: null,
+    believed: 0,
     loopback: true,
     gateway: undefined,
     lastConnectedAt: null,

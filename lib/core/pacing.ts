@@ -119,8 +119,9 @@ function paceIsTheServers(journey: Journey, failure: Failure, now: number): bool
   return failure.reason === 'rate-limited';
 }
 
-/** When a gateway that says it is ready may be dialled before its hint is over: never in a tight loop. */
-export function earliestWhenReady(policy: Policy, journey: Journey, since: number): number {
-  const profile = { ...policy.restart.loopback, jitter: 0 };
-  return since + Math.max(delayOf(profile, Math.max(journey.failures.restart, 1), 0), FLOOR_MS);
+/** How soon after a refusal as starting a gateway that says it is ready is dialled: later each time it was not true. */
+const READY_PACE = { initialDelay: FLOOR_MS, maxDelay: LIMITS.startingHint.max, factor: 2, jitter: 0 };
+
+export function earliestWhenReady(journey: Journey, since: number): number {
+  return since + delayOf(READY_PACE, journey.believed + 1, 0);
 }

@@ -38,7 +38,8 @@ export async function lagBench(real: boolean): Promise<Result> {
   for (let n = 0; n < RESTARTS; n += 1) {
     const before = riders[0]?.dials() ?? 0;
     const backs = riders.map((rider) => rider.back());
-    const poller = poll(subject);
+    const watched = await dial(subject.url, subject.token, 5000);
+    const poller = poll(subject, watched.closed);
     const start = performance.now();
     await subject.restart();
     const [polled, ...times] = await Promise.all([poller, ...backs]);
@@ -76,10 +77,9 @@ function row(name: string, lags: readonly number[], dials: number, windows: read
   };
 }
 
-/** Waits for the gateway to go, then dials every 25 ms until it has a hello; resolves with that moment. */
-async function poll(subject: Subject): Promise<number> {
-  const watched = await dial(subject.url, subject.token, 5000);
-  await watched.closed;
+/** Once the gateway has gone, dials every 25 ms until it has a hello; resolves with that moment. */
+async function poll(subject: Subject, gone: Promise<unknown>): Promise<number> {
+  await gone;
   for (;;) {
     const next = performance.now() + POLL_MS;
     try {

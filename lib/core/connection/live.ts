@@ -67,6 +67,7 @@ function welcome(policy: Policy, before: Journey, hello: HelloFacts, at: At, eff
     gatewayStopped: false,
     startingSince: null,
     drainingSince: null,
+    believed: 0,
     verdict: null,
     failing: null,
     gateway: hello.identity,
