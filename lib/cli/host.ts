@@ -4,6 +4,7 @@ import { isGatewayError } from '../core/errors.js';
 import type { ClientOptions, Logger } from '../core/options.js';
 import { EXIT } from '../core/vocabulary.js';
 import { defaultLogger } from '../io/log.js';
+import { stderrSink } from '../io/stderr-sink.js';
 import { type Flags, parseFlags, UsageError } from './args.js';
 import type { CliIo } from './io.js';
 import { clockStamp, type LogLevel, prettyLogger } from './pretty.js';
@@ -154,5 +155,8 @@ function paceOf(flags: Flags): Pick<ClientOptions, 'reconnect' | 'blocked'> {
 function loggerOf(flags: Flags, io: CliIo): Logger {
   const level: LogLevel = flags.choice('log-level', ['debug', 'info', 'warn', 'error']) ?? 'info';
   const format = flags.choice('log-format', ['json', 'pretty']) ?? 'json';
-  return format === 'pretty' ? prettyLogger(io.stderr, clockStamp, level) : defaultLogger(level);
+  if (format === 'json') return defaultLogger(level);
+  // The stream of the process would wait for a reader that has stopped.
+  const sink = { write: (text: string) => stderrSink().write(text), isTTY: process.stderr.isTTY === true };
+  return prettyLogger(io.stderr === process.stderr ? sink : io.stderr, clockStamp, level);
 }

@@ -9,10 +9,14 @@ interface Watch {
 const WATCHES = new WeakMap<AbortSignal, Watch>();
 
 /**
- * Calls `act` when the signal aborts; returns its off. Many may share one signal (a tenant's, say): it carries a single
+ * Calls `act` when the signal aborts, at once if it has; returns its off. Many may share one signal (a tenant's, say): it carries a single
  * listener of ours, since Node warns of a leak at eleven, and none once nobody waits.
  */
 export function onAbort(signal: AbortSignal, act: () => void): () => void {
+  if (signal.aborted) {
+    act();
+    return () => {};
+  }
   const watch = WATCHES.get(signal) ?? begin(signal);
   // A function of its own, so that the same `act` may be given twice.
   const own = (): void => act();

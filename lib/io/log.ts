@@ -2,6 +2,7 @@
 import { pino } from 'pino';
 import type { Logger } from '../core/options.js';
 import type { Scrubber } from './scrubber.js';
+import { stderrSink } from './stderr-sink.js';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -46,10 +47,7 @@ export class SafeLog {
   }
 }
 
-/** pino on stderr, written at once: the last line before an exit must not be lost in a buffer. */
+/** pino on standard error: at once, and never waiting for who reads it. */
 export function defaultLogger(level: string = process.env['HOLDFAST_LOG_LEVEL'] ?? 'info'): Logger {
-  return pino(
-    { name: 'holdfast', level, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ dest: 2, sync: true }),
-  );
+  return pino({ name: 'holdfast', level, timestamp: pino.stdTimeFunctions.isoTime }, stderrSink());
 }

@@ -3,9 +3,8 @@
  * through a symbolic link, and never when something is there that we would not have made ourselves.
  */
 import { randomBytes } from 'node:crypto';
-import type { Stats } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import * as fsp from 'node:fs/promises';
-import { constants } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { GatewayError } from '../core/errors.js';
 import { isRecord } from '../core/failure.js';
@@ -14,7 +13,14 @@ import { codeOf, describe } from './secrets.js';
 
 /** The calls of the file system that are used, and who we are. Replaced in tests. */
 export interface PrivateSystem {
-  readonly fs: Pick<typeof fsp, 'link' | 'lstat' | 'mkdir' | 'open' | 'rename' | 'unlink'>;
+  readonly fs: {
+    link(from: string, to: string): Promise<void>;
+    lstat(path: string): Promise<Stats>;
+    mkdir(path: string, options: { recursive: true; mode: number }): Promise<unknown>;
+    open(path: string, flags: number, mode?: number): Promise<fsp.FileHandle>;
+    rename(from: string, to: string): Promise<void>;
+    unlink(path: string): Promise<void>;
+  };
   /** Undefined where files have no owner and no mode, as on Windows. */
   readonly uid: number | undefined;
 }
@@ -62,20 +68,13 @@ export function parseState(path: string, text: string, remedy: string): Record<s
 /**
  * Reads a private file as UTF-8 text; null when it, or its directory, is not there.
  * @throws GatewayError with reason `local`: `STATE_LINK`, `STATE_NOT_A_FILE`, `STATE_NOT_A_DIRECTORY`,
- *   `STATE_FOREIGN_OWNER`, `STATE_MODE` (readable or writable by others), `STATE_TOO_LARGE`, `STATE_DAMAGED` (no UTF-8),
+ *   `STATE_FOREIGN_OWNER`, `STATE_MODE` (open to others), `STATE_TOO_LARGE`, `STATE_DAMAGED` (no UTF-8),
  *   `STATE_ABORTED`, or the system's own code.
  */
 export function readPrivateFile(path: string, options: PrivateFileOptions = {}): Promise<string | null> {
-  const file = resolve(path);
-  const system = options.system ?? privateSystem;
-  return obeying(options.signal, file, async () => {
-    try {
-      if (!(await lookAtDirectory(dirname(file), system)) || !(await lookAtFile(file, system))) return null;
-      return await readWhole(file, system);
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return null;
-      throw systemError(error, `${file} cannot be read`, 'Let the user of this process read it.');
-    }
+  return guarded(path, options, 'read', async (file, system) => {
+    if (!(await lookAtDirectory(dirname(file), system)) || !(await lookAtFile(file, system))) return null;
+    return unlessMissing(readWhole(file, system));
   });
 }
 
@@ -90,17 +89,12 @@ export function writePrivateFile(
   text: string,
   options: PrivateFileOptions & { readonly exclusive?: boolean } = {},
 ): Promise<boolean> {
-  const file = resolve(path);
-  const system = options.system ?? privateSystem;
-  return obeying(options.signal, file, async () => {
-    try {
-      await makeDirectory(dirname(file), system);
-      const there = await lookAtFile(file, system);
-      if (there && options.exclusive === true) return false;
-      return await place(file, text, options.exclusive === true, system);
-    } catch (error) {
-      throw systemError(error, `${file} cannot be written`, 'Give it room and let this process write there.');
-    }
+  const exclusive = options.exclusive ?? false;
+  return guarded(path, options, 'written', async (file, system) => {
+    if (Buffer.byteLength(text) > PRIVATE_FILE_LIMIT) throw tooLarge(file, 'it was not written');
+    await makeDirectory(dirname(file), system);
+    if ((await lookAtFile(file, system)) && exclusive) return false;
+    return place(file, text, exclusive, system);
   });
 }
 
@@ -109,17 +103,51 @@ export function writePrivateFile(
  * @throws GatewayError with reason `local`, as {@link readPrivateFile} does.
  */
 export function removePrivateFile(path: string, options: PrivateFileOptions = {}): Promise<void> {
+  return guarded(path, options, 'removed', async (file, system) => {
+    if (!(await lookAtDirectory(dirname(file), system)) || !(await lookAtFile(file, system))) return;
+    await unlessMissing(system.fs.unlink(file));
+  });
+}
+
+/** The work, or a rejection as soon as the signal aborts: a hung disk holds nobody. What was begun goes on. */
+export function heeding<T>(signal: AbortSignal | undefined, file: string, work: () => Promise<T>): Promise<T> {
+  if (signal === undefined) return work();
+  return new Promise((done, fail) => {
+    const abort = (): void => {
+      const message = `${file}: the disk did not answer before the time was up`;
+      fail(stateError('STATE_ABORTED', message, 'Look whether the disk hangs.', signal.reason));
+    };
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    work().then(done, fail).finally(onAbort(signal, abort));
+  });
+}
+
+function guarded<T>(
+  path: string,
+  { signal, system }: PrivateFileOptions,
+  verb: string,
+  work: (file: string, system: PrivateSystem) => Promise<T>,
+): Promise<T> {
   const file = resolve(path);
-  const system = options.system ?? privateSystem;
-  return obeying(options.signal, file, async () => {
+  return heeding(signal, file, async () => {
     try {
-      if (!(await lookAtDirectory(dirname(file), system)) || !(await lookAtFile(file, system))) return;
-      await system.fs.unlink(file);
+      return await work(file, system ?? privateSystem);
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return;
-      throw systemError(error, `${file} cannot be removed`, 'Let this process write to its directory.');
+      throw systemError(error, `${file} cannot be ${verb}`);
     }
   });
+}
+
+async function unlessMissing<T>(work: Promise<T>): Promise<T | null> {
+  try {
+    return await work;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 async function readWhole(file: string, system: PrivateSystem): Promise<string> {
@@ -134,7 +162,7 @@ async function readWhole(file: string, system: PrivateSystem): Promise<string> {
       if (bytesRead === 0) break;
       length += bytesRead;
     }
-    if (length > PRIVATE_FILE_LIMIT) throw tooLarge(file);
+    if (length > PRIVATE_FILE_LIMIT) throw tooLarge(file, 'it is not ours');
     return new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length));
   } catch (error) {
     if (codeOf(error) !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
@@ -206,7 +234,7 @@ async function lookAtDirectory(directory: string, system: PrivateSystem): Promis
     if (above === dirname(above)) break;
   }
   const stat = await look(directory, system);
-  if (stat === undefined) return false;
+  if (stat === null) return false;
   if (stat.isSymbolicLink()) throw linkError(directory);
   if (!stat.isDirectory()) {
     throw stateError('STATE_NOT_A_DIRECTORY', `${directory} is no directory`, 'Name another one in `stateDir`.');
@@ -225,8 +253,8 @@ async function lookAtDirectory(directory: string, system: PrivateSystem): Promis
 
 async function lookAtFile(file: string, system: PrivateSystem): Promise<boolean> {
   const stat = await look(file, system);
-  if (stat !== undefined) judgeFile(file, stat, system);
-  return stat !== undefined;
+  if (stat !== null) judgeFile(file, stat, system);
+  return stat !== null;
 }
 
 function judgeFile(file: string, stat: Stats, system: PrivateSystem): void {
@@ -242,16 +270,11 @@ function judgeFile(file: string, stat: Stats, system: PrivateSystem): void {
       `Run: chmod 600 ${quoted(file)}`,
     );
   }
-  if (stat.size > PRIVATE_FILE_LIMIT) throw tooLarge(file);
+  if (stat.size > PRIVATE_FILE_LIMIT) throw tooLarge(file, 'it is not ours');
 }
 
-async function look(path: string, system: PrivateSystem): Promise<Stats | undefined> {
-  try {
-    return await system.fs.lstat(path);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+function look(path: string, system: PrivateSystem): Promise<Stats | null> {
+  return unlessMissing(system.fs.lstat(path));
 }
 
 function isOwn(stat: Stats, { uid }: PrivateSystem): boolean {
@@ -278,32 +301,13 @@ function foreign(path: string, stat: Stats, { uid }: PrivateSystem): GatewayErro
   );
 }
 
-function tooLarge(file: string): GatewayError {
-  return stateError(
-    'STATE_TOO_LARGE',
-    `${file} is larger than ${PRIVATE_FILE_LIMIT} bytes, so it is not ours`,
-    'Restore it from a backup, or move it away.',
-  );
+function tooLarge(file: string, so: string): GatewayError {
+  const message = `${file} is larger than ${PRIVATE_FILE_LIMIT} bytes: ${so}`;
+  return stateError('STATE_TOO_LARGE', message, 'Restore it from a backup, or move it away.');
 }
 
-function systemError(error: unknown, what: string, remedy: string): GatewayError {
+function systemError(error: unknown, what: string): GatewayError {
   if (error instanceof GatewayError) return error;
-  const code = codeOf(error) ?? 'STATE_UNUSABLE';
-  return stateError(code, `${what}: ${describe(error)}`, remedy, error);
-}
-
-/** The work, or a rejection as soon as the signal aborts: a hung disk holds nobody. */
-function obeying<T>(signal: AbortSignal | undefined, file: string, work: () => Promise<T>): Promise<T> {
-  if (signal === undefined) return work();
-  return new Promise((done, fail) => {
-    const abort = (): void => {
-      fail(stateError('STATE_ABORTED', `${file}: given up before the disk answered`, 'Look at the disk.', signal.reason));
-    };
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    const off = onAbort(signal, abort);
-    work().then(done, fail).finally(off);
-  });
+  const remedy = 'Let the user of this process read and write there, and see that the disk has room.';
+  return stateError(codeOf(error) ?? 'STATE_UNUSABLE', `${what}: ${describe(error)}`, remedy, error);
 }

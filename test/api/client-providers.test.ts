@@ -24,7 +24,7 @@ function faulty(kind: 'token' | 'url', url: string, token: string): Child {
       const client = createClient({
         url: ${kind === 'url' ? 'provider' : JSON.stringify(url)},
         token: ${kind === 'token' ? 'provider' : JSON.stringify(token)},
-        reconnect: { initialDelay: 20, maxDelay: 50, connectTimeout: 700 },
+        reconnect: { initialDelay: 20, maxDelay: 50, connectTimeout: 500 },
         logger: { debug() {}, info() {}, warn: record('warn'), error() {} },
       });
       client.on('state', () => { throw new Error('a listener that throws, too'); });

@@ -185,7 +185,7 @@ describe('holdfast host is never silent, never dead, and comes back by itself af
         writer,
       );
       try {
-        await eventually(() => seqOf(dir.at('live')) >= 5, 'five records', 4000);
+        await eventually(() => seqOf(dir.at('live')) >= 5, 'five records', 2000);
         assert.ok(gw.dials >= 1);
       } finally {
         child.kill('SIGKILL');

@@ -46,7 +46,8 @@ describe('holdfast host', () => {
       assert.ok(
         waiting.nextAttemptAtMs > waiting.stateSinceMs && waiting.nextAttemptAtMs - waiting.stateSinceMs <= 201,
       );
-      assert.equal(waiting.giveUpAtMs, Date.parse(first.giveUpAt ?? ''));
+      // Both are rounded from the same monotonic instant.
+      assert.ok(Math.abs(waiting.giveUpAtMs - Date.parse(first.giveUpAt ?? '')) <= 2, first.giveUpAt);
       assert.deepEqual(await child.exit(), { code: 75, signal: null });
       const late = Date.now() - waiting.giveUpAtMs;
       assert.ok(late >= -5 && late < 900, `it exited ${late} ms after its time`);
@@ -58,7 +59,9 @@ describe('holdfast host', () => {
           [line.attempt, line.phase, line.reason, line.code],
           [index + 1, 'tcp', 'outage', 'ECONNREFUSED'],
         );
-        assert.ok(line.delayMs !== undefined && line.nextAttemptAt !== undefined);
+        // The last one may be cut by the end of the budget: then no further dial is announced.
+        const announced = line.delayMs !== undefined && line.nextAttemptAt !== undefined;
+        assert.ok(announced || index === attempts.length - 1, JSON.stringify(line));
       }
       const last = child.log.all.find((line) => line.event === 'giveup');
       assert.deepEqual([last?.reason, last?.level], ['outage', 'error']);

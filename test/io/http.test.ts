@@ -57,7 +57,10 @@ describe('the facts of a broken fetch', () => {
 
   it('are found in an AggregateError, in what is no error, and never for ever', () => {
     const inner = Object.assign(new Error('no'), { code: 'EHOSTUNREACH', syscall: 'connect' });
-    assert.equal(factsOfError(new TypeError('fetch failed', { cause: new AggregateError([inner]) })).code, 'EHOSTUNREACH');
+    assert.equal(
+      factsOfError(new TypeError('fetch failed', { cause: new AggregateError([inner]) })).code,
+      'EHOSTUNREACH',
+    );
     assert.deepEqual(factsOfError('a text'), { name: 'string', message: 'a text' });
     assert.deepEqual(factsOfError(undefined), { name: 'undefined', message: 'undefined' });
     const round: Error & { cause?: unknown } = new Error('round');
@@ -197,6 +200,8 @@ describe('waits', () => {
     onAbort(abort.signal, () => told.push(3));
     abort.abort();
     assert.deepEqual(told, [2, 3]);
+    onAbort(abort.signal, () => told.push(4))();
+    assert.deepEqual(told, [2, 3, 4], 'at once, when it is too late to wait');
   });
 
   it('end with the promise, the time or the signal, and leave nothing behind', async () => {
@@ -233,4 +238,3 @@ describe('waits', () => {
     }
   });
 });
-

@@ -32,14 +32,12 @@ export interface FailingHttp extends AsyncDisposable {
 /** Each request takes the next behaviour; the last one stays. */
 export async function failingHttp(...script: readonly Behaviour[]): Promise<FailingHttp> {
   const requests: Seen[] = [];
-  const numbers = new WeakMap<Socket, number>();
+  const sockets = new WeakMap<Socket, { readonly conn: number; readonly closed: Promise<void> }>();
   const waiting = new Set<() => void>();
   let dials = 0;
   const server = http.createServer(async (request, response) => {
     const { socket } = request;
-    const closed = new Promise<void>((resolve) => {
-      socket.once('close', () => resolve());
-    });
+    const { conn = 0, closed = Promise.resolve() } = sockets.get(socket) ?? {};
     const chunks: Buffer[] = [];
     try {
       for await (const chunk of request) chunks.push(Buffer.from(chunk));
@@ -47,14 +45,17 @@ export async function failingHttp(...script: readonly Behaviour[]): Promise<Fail
       return;
     }
     const { method = '', url: path = '', headers } = request;
-    const seen: Seen = { method, path, headers, body: Buffer.concat(chunks).toString(), conn: numbers.get(socket) ?? 0, closed };
+    const seen: Seen = { method, path, headers, body: Buffer.concat(chunks).toString(), conn, closed };
     requests.push(seen);
     script[Math.min(requests.length, script.length) - 1]?.(response, seen);
     for (const look of [...waiting]) look();
   });
   server.on('connection', (socket) => {
     dials += 1;
-    numbers.set(socket, dials);
+    const closed = new Promise<void>((resolve) => {
+      socket.once('close', () => resolve());
+    });
+    sockets.set(socket, { conn: dials, closed });
     socket.on('error', () => {});
   });
   server.listen(0, '127.0.0.1');
@@ -149,7 +150,9 @@ export function redirects(status: number, location: string): Behaviour {
 }
 
 /** Accepts connections and closes each at once: `fetch` has written its request by then, or has not. */
-export async function closesOnAccept(): Promise<{ readonly httpUrl: string; readonly dials: number } & AsyncDisposable> {
+export async function closesOnAccept(): Promise<
+  { readonly httpUrl: string; readonly dials: number } & AsyncDisposable
+> {
   let dials = 0;
   const server = http.createServer();
   server.on('connection', (socket) => {

@@ -1,10 +1,11 @@
 /** Clients attached to embedded gateways, at a pace that suits tests; and peers that are no gateway at all. */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import type { ClientEvent } from '../../lib/index.js';
 import { type ClientOptions, createClient, type GatewayClient } from '../../lib/index.js';
-import { createTestGateway, type TestGateway, type TestGatewayOptions } from '../../lib/testing/index.js';
-import { type Collection, eventsOf, Journal } from './collect.js';
+import { createTestGateway, type Fault, type TestGateway, type TestGatewayOptions } from '../../lib/testing/index.js';
+import { type Collection, eventsOf, Journal, type Line } from './collect.js';
 
 /** Short delays: real ones are the concern of the core's tests. */
 export const QUICK: Required<Pick<ClientOptions, 'reconnect' | 'blocked'>> = {
@@ -110,6 +111,26 @@ export async function nobody(): Promise<Address> {
   const { url } = gone;
   await gone.close();
   return { url };
+}
+
+/** Deadlines as short as a busy machine allows. */
+export const HASTY: NonNullable<ClientOptions['reconnect']> = { initialDelay: 20, maxDelay: 60, connectTimeout: 300 };
+
+/** The first failed dial against a gateway with this fault, and then the proof that the client comes back by itself. */
+export async function failsAndHeals(fault: Fault): Promise<Line> {
+  await using gw = await gateway({ faults: [fault] });
+  await using session = begin(gw, { reconnect: HASTY });
+  const [line] = await session.journal.failed(1);
+  assert.ok(line !== undefined);
+  assert.deepEqual([line.level, line.attempt, line.restartId], ['warn', 1, undefined]);
+  assert.ok(
+    line.delayMs !== undefined && line.nextAttemptAt !== undefined && line.remedy !== undefined,
+    JSON.stringify(line),
+  );
+  gw.heal();
+  await session.client.ready({ timeout: 5000 });
+  assert.equal(session.client.health().reason, undefined);
+  return line;
 }
 
 /** A certificate for localhost that signs itself, and its key. Made for these tests; it opens nothing. Valid 2020 to 2119. */

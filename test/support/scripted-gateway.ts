@@ -20,28 +20,6 @@ export interface Entry {
   pending: number;
 }
 
-/** How an ordinary request may be served. `answer` is what a gateway without trouble does. */
-export const ODDITIES = [
-  'executed, silent',
-  'dropped, silent',
-  'executed, then cut',
-  'cut, then nothing',
-  'answered late',
-  'answered twice',
-  'foreign answers',
-  'queue full',
-  'rate limited',
-  'not started, retryable',
-  'not started, for good',
-  'may have executed',
-  'unavailable',
-  'invalid',
-  'malformed',
-  'entry closed',
-  'method not ready',
-] as const;
-export type Oddity = (typeof ODDITIES)[number];
-
 /** `fenced` and `legacy`: after `shutdown` 2026.9.6 drops what it reads, 2026.4.26 may run it; neither answers. */
 export type Mode = 'ready' | 'starting' | 'draining' | 'suspended' | 'fenced' | 'legacy';
 
@@ -49,6 +27,18 @@ export interface Peer {
   text(frame: string): void;
   shutdown(restartExpectedMs: number | null): void;
   closed(code: number, reason: string): void;
+}
+
+/** One request in the hands of a gateway that is ready, and what it can do with it. */
+export interface Serving {
+  readonly request: Request;
+  readonly link: Connection;
+  readonly chance: Chance;
+  /** Does the work and answers, so much later, once or more often. */
+  answer(ms: number, times?: number): void;
+  /** Takes the time of the work, does it or not, and goes on with `then`. */
+  work(does: boolean, then: () => void): void;
+  refuse(code: string, message: string, more?: object): void;
 }
 
 interface Task {
@@ -80,6 +70,8 @@ class Instance {
 /** One link. Each direction keeps its order; a cut loses what is under way to the client, and maybe what is to the gateway. */
 export class Connection {
   readonly peer: Peer;
+  /** A link ends in one process: what is on its way when that is gone reaches no other. */
+  readonly bootId: string;
   readonly #gateway: ScriptedGateway;
   readonly #upwards: number;
   #open = true;
@@ -90,7 +82,12 @@ export class Connection {
   constructor(gateway: ScriptedGateway, peer: Peer) {
     this.#gateway = gateway;
     this.peer = peer;
+    this.bootId = gateway.bootId;
     this.#upwards = gateway.chance.span(1, 20);
+  }
+
+  get open(): boolean {
+    return this.#open;
   }
 
   /** The client hands one frame over. */
@@ -143,9 +140,8 @@ export class ScriptedGateway {
   readonly #receipts = new Set<string>();
   readonly #agents = new Map<string, { id: string; name: string; workspace: string; at: number }>();
   mode: Mode = 'ready';
-  /** Share of requests that are served oddly, and how. */
-  odd = 0;
-  oddities: readonly [Oddity, ...Oddity[]] = ODDITIES;
+  /** How a request is served that nothing stands against. */
+  temper: (serving: Serving) => void = ({ answer }) => answer(0);
   /** Longest work on a request, in ms. */
   slowest = 200;
   /** What a draining gateway asks its callers to wait. */
@@ -203,7 +199,7 @@ export class ScriptedGateway {
     const drop = (): void => {
       entry.pending -= 1;
     };
-    if (!this.alive) {
+    if (!this.alive || link.bootId !== this.bootId) {
       drop();
       return;
     }
@@ -217,84 +213,39 @@ export class ScriptedGateway {
   }
 
   #serve(link: Connection, request: Request, entry: Entry): void {
+    const { method } = request;
+    const refuse = (code: string, message: string, more: object = {}): void =>
+      link.reply(request.id, { ok: false, error: { code, message, ...more } });
+    const unavailable = (reason: string, retryAfterMs: number): void =>
+      refuse('UNAVAILABLE', `${method} unavailable`, { retryable: true, retryAfterMs, details: { method, reason } });
     switch (this.mode) {
       case 'fenced':
         return;
       case 'legacy':
-        this.#work(request, entry, this.chance.draw() < 0.7, () => {});
+        this.#work(request, entry, this.chance.draw() < 0.7, NOTHING);
         return;
       case 'draining':
+        unavailable('gateway-restarting', this.drainHint);
+        return;
       case 'suspended':
-        this.#unavailable(link, request, `${request.method} unavailable during gateway restart`, {
-          retryable: true,
-          retryAfterMs: this.drainHint,
-          details: {
-            method: request.method,
-            reason: this.mode === 'draining' ? 'gateway-restarting' : 'gateway-suspending',
-          },
-        });
+        unavailable('gateway-suspending', this.drainHint);
         return;
       case 'starting':
-        this.#notReady(link, request);
+        unavailable('startup-sidecars', 500);
         return;
       case 'ready':
-        this.#ordinary(link, request, entry);
-    }
-  }
-
-  #ordinary(link: Connection, request: Request, entry: Entry): void {
-    const how = this.chance.draw() < this.odd ? this.chance.pick(this.oddities) : null;
-    const coin = this.chance.draw() < 0.5;
-    const answer = (ms = 0): void =>
-      this.#work(request, entry, true, (body) => this.#later(ms, { run: () => link.reply(request.id, body), drop: NOTHING }));
-    const maybe = (then: () => void): void => this.#work(request, entry, coin, then);
-    switch (how) {
-      case null:
-        return answer();
-      case 'executed, silent':
-        return this.#work(request, entry, true, NOTHING);
-      case 'dropped, silent':
-        return;
-      case 'executed, then cut':
-        return this.#work(request, entry, true, () => link.close(1006));
-      case 'cut, then nothing':
-        return link.close(1006);
-      case 'answered late':
-        return answer(this.chance.span(1000, 90_000));
-      case 'answered twice':
-        answer();
-        return this.#later(this.slowest, { run: () => link.reply(request.id, { ok: true, payload: null }), drop: NOTHING });
-      case 'foreign answers':
-        for (const id of ['__proto__', `${request.id}0000`, 'connect']) link.reply(id, { ok: true, payload: { id } });
-        return answer();
-      case 'queue full':
-        return this.#unavailable(link, request, 'The server is busy. Please try again in a moment.', { retryable: true });
-      case 'rate limited': {
-        const retryAfterMs = this.chance.pick([500, 3000, 20_000, 60_000, 3_600_000]);
-        const details = { method: request.method, limit: '30 per 60s' };
-        return this.#unavailable(link, request, 'rate limit exceeded', { retryable: true, retryAfterMs, details });
-      }
-      case 'not started, retryable':
-        return this.#unavailable(link, request, 'not started', { retryable: true, details: { execution: 'not_started' } });
-      case 'not started, for good':
-        return refuse(link, request, 'INVALID_REQUEST', 'not started', { details: { execution: 'not_started' } });
-      case 'may have executed':
-        return maybe(() =>
-          refuse(link, request, coin ? 'INVALID_REQUEST' : 'UNAVAILABLE', 'who knows', {
-            retryable: true,
-            details: { execution: 'may_have_executed' },
-          }),
-        );
-      case 'unavailable':
-        return maybe(() => this.#unavailable(link, request, 'Error: disk', this.chance.draw() < 0.5 ? { retryable: true } : {}));
-      case 'invalid':
-        return refuse(link, request, 'INVALID_REQUEST', 'no such thing', {});
-      case 'malformed':
-        return maybe(() => link.reply(request.id, {}));
-      case 'entry closed':
-        return this.#unavailable(link, request, 'Error: Gateway request entry is closed', {});
-      case 'method not ready':
-        return this.#notReady(link, request);
+        this.temper({
+          request,
+          link,
+          chance: this.chance,
+          refuse,
+          work: (does, then) => this.#work(request, entry, does, then),
+          answer: (ms, times = 1) =>
+            this.#work(request, entry, true, (body) => {
+              const run = (): void => link.reply(request.id, body);
+              for (let n = 0; n < times; n += 1) this.#later(ms, { run, drop: NOTHING });
+            }),
+        });
     }
   }
 
@@ -338,7 +289,8 @@ export class ScriptedGateway {
     const marker = markerOf(params);
     if (method === 'agents.create') {
       const id = String(params['name']).toLowerCase();
-      if (this.#agents.has(id)) return { ok: false, error: { code: 'INVALID_REQUEST', message: `agent "${id}" already exists` } };
+      if (this.#agents.has(id))
+        return { ok: false, error: { code: 'INVALID_REQUEST', message: `agent "${id}" already exists` } };
       const agent = { id, name: String(params['name']), workspace: String(marker), at: this.runtime.now() };
       this.#agents.set(id, agent);
       entry.executed.push(this.bootId);
@@ -357,15 +309,6 @@ export class ScriptedGateway {
     return { ok: true, payload: { marker } };
   }
 
-  #notReady(link: Connection, request: Request): void {
-    const details = { method: request.method, reason: 'startup-sidecars' };
-    this.#unavailable(link, request, 'starting', { retryable: true, retryAfterMs: 500, details });
-  }
-
-  #unavailable(link: Connection, request: Request, message: string, more: object): void {
-    refuse(link, request, 'UNAVAILABLE', message, more);
-  }
-
   /** Work of this instance: it ends with it, and waits while the gateway is frozen. */
   #later(ms: number, task: Task): void {
     const instance = this.#instance;
@@ -378,7 +321,3 @@ export class ScriptedGateway {
 }
 
 const NOTHING = (): void => {};
-
-function refuse(link: Connection, { id }: Request, code: string, message: string, more: object): void {
-  link.reply(id, { ok: false, error: { code, message, ...more } });
-}

@@ -137,7 +137,15 @@ export function rig(address: string, runtime: Runtime = systemRuntime): Rig {
   const link = new ScriptedLink(address);
   const account = new RetryAccount(runtime);
   const http = new GatewayFetch(link, runtime, account);
-  const fetch = async (input: string | URL | Request, init: RequestInit = {}, options: CallOptions = {}): Promise<Response> =>
-    await http.fetch(input, init, httpOptions(options, { deadline: 120_000 }));
+  const fetch = async (
+    input: string | URL | Request,
+    init: RequestInit = {},
+    options: CallOptions = {},
+  ): Promise<Response> => await http.fetch(input, init, httpOptions(options, { deadline: 120_000 }));
   return { link, account, http, runtime, fetch };
+}
+
+/** Looks at every turn of the loop. Mocha's own limit ends what never comes. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
