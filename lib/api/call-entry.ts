@@ -1,6 +1,7 @@
 /** One call as the client holds it, and the errors that a call can end with before the core is asked. */
 import type { AttemptFailure } from '../core/call-verdicts.js';
 import { type CallAttempt, GatewayError } from '../core/errors.js';
+import type { GatewayWord } from '../core/failure.js';
 import type { CallDefaults } from '../core/options.js';
 import type { Timer } from '../core/runtime.js';
 import type { CallOutcome, Safety } from '../core/vocabulary.js';
@@ -12,6 +13,8 @@ export type Confirmation = { executed: true; result: unknown } | { executed: fal
 export type Confirm = (context: {
   signal: AbortSignal;
   call: (method: string, params?: unknown) => Promise<unknown>;
+  /** What a repeat was refused with, when that is why it looks: an "already exists" may be our own doing. */
+  refused?: GatewayWord;
 }) => Promise<Confirmation>;
 
 /** Options of one call, merged and checked. */
@@ -46,6 +49,8 @@ export interface Entry {
   readonly deadlineAt: number;
   readonly attempts: CallAttempt[];
   onAbort: (() => void) | null;
+  /** Ends the look whether it was executed, while there is one. */
+  look: AbortController | null;
   /** Id of the frame on the wire, while one is. */
   frame: string | null;
   attemptAt: number;

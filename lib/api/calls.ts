@@ -71,6 +71,8 @@ const FRAME_OVERHEAD = 1024;
 /** How long a draining gateway is left alone when it names no time, in ms, and what is added so that clients differ. */
 const DRAIN_ASK_MS = 1000;
 const DRAIN_JITTER = 0.25;
+/** A call that takes long must not hold up those behind it: without an answer, one more goes out after this, in ms. */
+const SLOW_STEP_MS = 100;
 
 export class Calls {
   readonly #port: CallPort;
@@ -93,6 +95,7 @@ export class Calls {
   #drained: Timer | 'asking' | null = null;
   /** How many may be on the wire while a queue is let out after a hello: 1, 2, 4 … */
   #slowStart = Number.POSITIVE_INFINITY;
+  #slowStep: Timer | null = null;
   #onDrained: (() => void) | null = null;
 
   constructor(port: CallPort, runtime: Runtime, account: RetryAccount) {
@@ -165,6 +168,7 @@ export class Calls {
       deadlineAt: now + (deadline ?? Number.POSITIVE_INFINITY),
       attempts: [],
       onAbort: null,
+      look: null,
       frame: null,
       attemptAt: now,
       timer: null,
@@ -299,6 +303,8 @@ export class Calls {
     this.#gate = gate;
     this.#gateFailure = failure;
     this.#endDrain();
+    this.#slowStep?.clear();
+    this.#slowStep = null;
     if (cut) {
       const lost = [...this.#sent.values()];
       this.#sent.clear();
@@ -334,6 +340,16 @@ export class Calls {
       else if (pending.act === 'confirm') this.#confirm(entry, pending.failure);
       else this.#follow(entry, pending.failure, this.#decide(entry, pending.failure));
     }
+    if (this.#gate === 'open' && this.#drained === null) this.#stepLater();
+  }
+
+  #stepLater(): void {
+    this.#slowStep ??= this.#runtime.setTimer(() => {
+      this.#slowStep = null;
+      if (this.#queue.size === 0 || this.#drained !== null) return;
+      this.#slowStart += 1;
+      this.#release();
+    }, SLOW_STEP_MS);
   }
 
   #shut(): void {
@@ -428,8 +444,10 @@ export class Calls {
   /** One attempt is over without a result: ask the core what follows. */
   #fail(entry: Entry, failure: AttemptFailure): void {
     this.#note(entry, failure);
-    // After an unknown copy of our own, a refusal for good may be that copy's doing ("already exists"): look.
-    const suspicious = !entry.clean && failure.permanent && failure.outcome === 'not-executed';
+    // After an unknown copy of our own, a refusal for good may be that copy's doing ("already exists"): look, even when a
+    // look had found nothing before. What was done a moment ago is not listed at once.
+    const doubted = entry.attempts.some(({ outcome }) => outcome === 'unknown');
+    const suspicious = doubted && failure.permanent && failure.outcome === 'not-executed';
     if (failure.outcome === 'unknown') entry.clean = false;
     if (suspicious && entry.options.confirm !== undefined) this.#follow(entry, failure, { do: 'confirm' });
     else this.#follow(entry, failure, this.#decide(entry, failure));
@@ -514,6 +532,8 @@ export class Calls {
       return;
     }
     const abort = new AbortController();
+    entry.look = abort;
+    const refused = failure.permanent ? failure.gateway : undefined;
     this.#aside.add(entry);
     this.#arm(entry, entry.deadlineAt);
     const call = (method: string, params?: unknown): Promise<unknown> =>
@@ -529,7 +549,7 @@ export class Calls {
         durableKey: false,
       }).then(({ result }) => result);
     Promise.resolve()
-      .then(() => confirm({ signal: abort.signal, call }))
+      .then(() => confirm({ signal: abort.signal, call, ...(refused !== undefined && { refused }) }))
       .catch((error: unknown) => {
         this.#port.fault('confirm', error);
         return { executed: 'unknown' as const };
@@ -631,6 +651,7 @@ export class Calls {
     entry.frame = null;
     this.#queue.delete(entry);
     this.#aside.delete(entry);
+    entry.look?.abort();
     if (entry.onAbort !== null) entry.options.signal?.removeEventListener('abort', entry.onAbort);
     if (this.#onDrained !== null && this.#idle) this.#onDrained();
     // Its place on the wire is free, however it ended.

@@ -14,7 +14,7 @@ function confirmAgent(params: unknown): Confirm | undefined {
   const name = textOf(params, 'name');
   const workspace = textOf(params, 'workspace');
   if (name === undefined) return undefined;
-  return async ({ call }): Promise<Confirmation> => {
+  return async ({ call, refused }): Promise<Confirmation> => {
     const list = await call('agents.list', {});
     const agents =
       typeof list === 'object' && list !== null && 'agents' in list && Array.isArray(list.agents) ? list.agents : null;
@@ -22,6 +22,10 @@ function confirmAgent(params: unknown): Confirm | undefined {
     const found: unknown = agents.find(
       (agent: unknown) => textOf(agent, 'name') === name || textOf(agent, 'id') === agentIdOf(name),
     );
+    // 2026.9.6 lists a new agent up to 2 s late. There is no code for this refusal, and the text is the same everywhere.
+    if (found === undefined && / already exists$/.test(refused?.message ?? '')) {
+      return { executed: true, result: { ok: true, agentId: agentIdOf(name), name, workspace } };
+    }
     if (found === undefined) return { executed: false };
     const its = textOf(found, 'workspace');
     if (workspace !== undefined && its !== undefined && its !== workspace) return { executed: 'unknown' };

@@ -211,6 +211,6 @@ export class GatewayFetch {
   }
 
   #settled(): void {
-    if (this.inFlight === 0) this.#onIdle();
+    if (this.#closing && this.inFlight === 0) this.#onIdle();
   }
 }

@@ -115,6 +115,7 @@ export class Attempt {
       redirect: 'manual',
       signal: this.#abort.signal,
     };
+    this.#abort.signal.throwIfAborted();
     this.#handedOver = true;
     this.#job.spent = !template.replayable;
     const response = await globalThis.fetch(url, init);
@@ -129,7 +130,7 @@ export class Attempt {
   async #inTime<T>(promise: Promise<T>): Promise<T> {
     const result = await raced(this.#runtime, promise, Number.POSITIVE_INFINITY, this.#abort.signal);
     if (typeof result === 'object') return result.value;
-    throw new Error('a provider of the address or the credential had not answered');
+    throw new Error('ended before anything was sent');
   }
 
   /** Within the gateway a redirect is followed. Elsewhere it is not: the credential would go with it. */
@@ -176,7 +177,7 @@ export class Attempt {
     const silent = first.reason === 'outage' && aborted === undefined && this.#port.link().gate === 'open';
     if (silent) await this.#linkVerdict();
     const verdict = silent ? classifyFetchError(failure, this.#known()) : first;
-    if (aborted === 'timeout') return { ...verdict, ...late(this.#expired) };
+    if (aborted === 'timeout') return { ...verdict, ...late(this.#expired, this.#handedOver) };
     return { ...verdict, message: `${verdict.message}: ${facts.message}` };
   }
 
@@ -203,9 +204,10 @@ function objection(template: HttpTemplate, next: HttpTemplate | null, to: URL | 
 }
 
 /** In the words that calls use. */
-function late(limit: 'timeout' | 'deadline' | null): Pick<AttemptFailure, 'code' | 'message'> {
+function late(limit: 'timeout' | 'deadline' | null, sent: boolean): Pick<AttemptFailure, 'code' | 'message'> {
   const code = limit === 'deadline' ? 'HOLDFAST_DEADLINE' : 'HOLDFAST_TIMEOUT';
-  return { code, message: `no answer within its ${limit}` };
+  const who = sent ? '' : ' of the provider of the address or the credential';
+  return { code, message: `no answer${who} within its ${limit}` };
 }
 
 function argumentFailure(facts: FetchFacts): AttemptFailure {

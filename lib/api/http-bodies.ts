@@ -63,6 +63,7 @@ export class HttpBodies {
     const { timeout = Number.POSITIVE_INFINITY } = job.options;
     const late = { ...BROKEN, code: 'HOLDFAST_DEADLINE', message: 'the answer did not end by its deadline' };
     const stalled = { ...BROKEN, message: `nothing more of the answer came for ${timeout} ms` };
+    let off = (): void => {};
     const body = new GuardedBody(source, this.#runtime, {
       idle: timeout,
       endsAt: job.deadlineAt,
@@ -79,11 +80,11 @@ export class HttpBodies {
         this.#settled();
       },
     });
-    const off = onAbort(job.signal, () => {
+    this.#open.set(body, job);
+    off = onAbort(job.signal, () => {
       job.clean = false;
       body.fail(job.ended());
     });
-    this.#open.set(body, job);
     return body;
   }
 

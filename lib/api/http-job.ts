@@ -52,7 +52,6 @@ export class HttpJob {
     this.deadlineAt = this.madeAt + (options.deadline ?? Number.POSITIVE_INFINITY);
     const signals = [template.signal, options.signal].filter((signal) => signal !== undefined);
     this.#offs = signals.map((signal) => onAbort(signal, () => this.#abort.abort()));
-    if (signals.some((signal) => signal.aborted)) this.#abort.abort();
   }
 
   /** Aborted by the caller, or by the end of the client. */

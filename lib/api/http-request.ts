@@ -27,7 +27,8 @@ const ANYWHERE = 'http://gateway/';
 
 /**
  * Reads the arguments of `fetch`, at once, as `fetch` does: what the caller changes afterwards is not sent.
- * @throws GatewayError with reason `local` for what `fetch` would not take. No value is repeated: it may be a secret.
+ * @throws GatewayError with reason `local` for what `fetch` would not take. No header, body or address is repeated:
+ * it may hold a secret.
  */
 export function templateOf(input: string | URL | Request, init: RequestInit): HttpTemplate {
   const request = input instanceof Request ? input : null;
@@ -154,8 +155,11 @@ function sizeOf(body: HttpTemplate['body']): number {
 
 /** The credential of the client, as it is now, in place of what the caller wrote: other makers' clients demand a key. */
 export function withCredential(headers: Headers, credential: string | undefined): Headers {
-  if (credential === undefined) return headers;
   const own = new Headers(headers);
+  // Never from the pool of `fetch`: a connection from before a restart may lead to the instance that goes, and its 500
+  // would be of unknown outcome. The pool itself cannot be emptied from here.
+  own.set('connection', 'close');
+  if (credential === undefined) return own;
   try {
     own.set('authorization', `Bearer ${credential}`);
   } catch {

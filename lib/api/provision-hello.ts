@@ -44,7 +44,7 @@ export interface HelloResult {
 }
 
 /** What the hello needs to know of its run. */
-export interface HelloContext {
+interface HelloContext {
   readonly agentId: string;
   /** The agent was made by this run: nobody can have talked to it. */
   readonly fresh: boolean;

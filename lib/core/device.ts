@@ -8,11 +8,13 @@ import type { Role } from './vocabulary.js';
 /** Form of the signed text. `v3` pins platform and device family; `v2` is the older one. Gateways accept both. */
 export type SignatureVersion = 'v3' | 'v2';
 
-/** The credentials of `connect.params.auth`, as far as one of them is signed. */
+/** The credentials of `connect.params.auth`. */
 export interface SignedAuth {
   readonly token?: string | undefined;
   readonly deviceToken?: string | undefined;
   readonly bootstrapToken?: string | undefined;
+  /** Never signed. */
+  readonly password?: string | undefined;
 }
 
 /** What is signed. Every value is the very one that `connect.params` carries. */

@@ -12,19 +12,19 @@ export const INVOKE_LIMITS = {
   running: 64,
   waiting: 256,
   /** Parameters of all that is running or waiting. */
-  params: 64 * 1024 * 1024,
+  params: 67_108_864,
   /** Ids of one connection that are known to have been there. */
   ids: 10_000,
   /** Finished work by its key: how many, for how long, and how much of their results. */
   keys: 1000,
   keyAge: 300_000,
-  kept: 16 * 1024 * 1024,
+  kept: 16_777_216,
   /** When the gateway names no time, or none that can be; and the longest that is believed. */
   defaultTimeout: 30_000,
   maxTimeout: 86_400_000,
   /** One progress frame, and all those that the gateway has not acknowledged. */
   chunk: 16_384,
-  progress: 8 * 1024 * 1024,
+  progress: 8_388_608,
   /** Of an error's text, what is told. */
   message: 512,
 } as const;

@@ -21,7 +21,8 @@ export interface SecretCommandOptions {
 
 /** A secret is short; who writes more than this, in bytes, is the wrong program. */
 const MOST_OUTPUT = 65_536;
-/** So much of what it wrote to stderr is told, in characters. */
+/** So much of stderr is looked at, in bytes, and so much of that is told, in characters. */
+const MOST_ERRORS = 4096;
 const MOST_TOLD = 200;
 
 interface Output {
@@ -56,11 +57,11 @@ export async function runSecretCommand(options: SecretCommandOptions): Promise<s
 function run(options: SecretCommandOptions): Promise<Output> {
   return new Promise((done, fail) => {
     const child = start(options);
-    const stdout = gather(child.stdout, () =>
+    const stdout = gather(child.stdout, MOST_OUTPUT, () =>
       end(failure(options, 'TOO_LONG', `printed more than ${MOST_OUTPUT} bytes`)),
     );
     // Beyond the limit it is read and dropped: a full pipe would stop the command.
-    const stderr = gather(child.stderr, () => {});
+    const stderr = gather(child.stderr, MOST_ERRORS, () => {});
     const ms = options.timeoutMs ?? PROVIDER_DEADLINE_MS;
     const timer = setTimeout(() => end(failure(options, 'TIMEOUT', `did not end within ${ms} ms`)), ms);
     const off = onAbort(options.signal, () => end(failure(options, 'ABORTED', 'was ended: nobody waits for it')));
@@ -104,15 +105,15 @@ function start(options: SecretCommandOptions): ChildProcess {
 }
 
 /** Collects up to the limit; what comes after it is dropped, and told once. */
-function gather(stream: NodeJS.ReadableStream | null, full: () => void): () => Buffer {
+function gather(stream: NodeJS.ReadableStream | null, limit: number, full: () => void): () => Buffer {
   const chunks: Buffer[] = [];
   let size = 0;
   stream?.on('error', () => {});
   stream?.on('data', (chunk: Buffer) => {
-    if (size > MOST_OUTPUT) return;
-    chunks.push(chunk.subarray(0, MOST_OUTPUT - size));
+    if (size > limit) return;
+    chunks.push(chunk.subarray(0, limit - size));
     size += chunk.length;
-    if (size > MOST_OUTPUT) full();
+    if (size > limit) full();
   });
   return () => Buffer.concat(chunks);
 }

@@ -6,10 +6,14 @@ import { runInNewContext } from 'node:vm';
 import type { GatewayError } from '../../lib/index.js';
 import { bounded, refusal, timed } from '../support/collect.js';
 import { answers, drips, EVENT, failingHttp, neverAnswers, stallsAfter } from '../support/failing-http.js';
-import { rig } from '../support/scripted-link.js';
+import { rig, until } from '../support/scripted-link.js';
 
 const POST: RequestInit = { method: 'POST', body: '{}' };
-const DRAINING = answers(503, { error: { type: 'service_unavailable', code: 'gateway_unavailable' } }, { 'retry-after': '1' });
+const DRAINING = answers(
+  503,
+  { error: { type: 'service_unavailable', code: 'gateway_unavailable' } },
+  { 'retry-after': '1' },
+);
 
 /** Aborts, and takes what the promise rejects with: promptly, in the name that users of fetch know. */
 async function abortOf(promise: Promise<unknown>, abort: AbortController, reason?: unknown): Promise<GatewayError> {
@@ -22,10 +26,6 @@ async function abortOf(promise: Promise<unknown>, abort: AbortController, reason
   assert.equal(value.cause, abort.signal.reason);
   assert.equal(getEventListeners(abort.signal, 'abort').length, 0);
   return value;
-}
-
-async function turns(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe('aborting a fetch', () => {
@@ -56,12 +56,15 @@ describe('aborting a fetch', () => {
     link.beginRestart();
     const abort = new AbortController();
     const held = fetch('/v1/chat/completions', { ...POST, signal: abort.signal });
-    await turns(() => link.waiters === 1);
+    await until(() => link.waiters === 1);
     assert.equal((await abortOf(held, abort)).outcome, 'not-sent');
     assert.deepEqual([link.waiters, http.inFlight], [0, 0]);
     link.endRestart();
     await (await fetch('/v1/models')).text();
-    assert.deepEqual(server.requests.map(({ path }) => path), ['/v1/models']);
+    assert.deepEqual(
+      server.requests.map(({ path }) => path),
+      ['/v1/models'],
+    );
   });
 
   it('b: between two attempts, it is what the last attempt was, and no other follows', async () => {
@@ -69,7 +72,7 @@ describe('aborting a fetch', () => {
     const { fetch, link } = rig(server.httpUrl);
     const abort = new AbortController();
     const paused = fetch('/v1/chat/completions', POST, { signal: abort.signal });
-    await turns(() => link.retries.length === 1);
+    await until(() => link.retries.length === 1);
     const error = await abortOf(paused, abort, 'a text');
     assert.deepEqual([error.outcome, error.attempts.length, server.requests.length], ['not-executed', 1, 1]);
   });
@@ -95,6 +98,18 @@ describe('aborting a fetch', () => {
       await bounded(seen.closed, 'the end of the connection');
     }
     assert.deepEqual([server.requests.length, account.unknown], [3, 3]);
+  });
+
+  it('while its credential is read, or just then, nothing is sent', async () => {
+    await using server = await failingHttp(answers());
+    const { fetch, link } = rig(server.httpUrl);
+    const abort = new AbortController();
+    link.credential = async () => {
+      abort.abort();
+      return 'token';
+    };
+    const error = await refusal(fetch('/v1/x', { ...POST, signal: abort.signal }));
+    assert.deepEqual([error.code, error.outcome, server.dials], ['HOLDFAST_ABORTED', 'not-sent', 0]);
   });
 
   it('in the body: its reader is told, and the server sees the connection go', async () => {
@@ -174,10 +189,10 @@ describe('the end of a client', () => {
     await using server = await failingHttp(DRAINING);
     const { fetch, link, http } = rig(server.httpUrl);
     const paused = fetch('/v1/paused', POST);
-    await turns(() => link.retries.length === 1);
+    await until(() => link.retries.length === 1);
     link.beginRestart();
     const held = fetch('/v1/held', POST);
-    await turns(() => link.waiters === 1);
+    await until(() => link.waiters === 1);
     const { ms } = await timed(() => http.drain(5000));
     assert.ok(ms < 50, `${ms} ms`);
     const [first, second, third] = [await refusal(paused), await refusal(held), await refusal(fetch('/v1/late'))];
@@ -197,7 +212,7 @@ describe('the end of a client', () => {
     const { fetch, http } = rig(server.httpUrl);
     const response = await fetch('/v1/stream');
     const text = response.text();
-    await turns(() => http.inFlight === 1);
+    await until(() => http.inFlight === 1);
     const drained = http.drain(5000);
     finish();
     await bounded(drained, 'the drain');

@@ -53,13 +53,13 @@ function modeOf(path: string): string {
 /** Every way to touch the file ends with this code, and leaves the file as it is. */
 async function untouchable(file: string, code: string, remedy: RegExp, system = privateSystem): Promise<void> {
   const deeds = [
-    readPrivateFile(file, { system }),
-    writePrivateFile(file, 'x', { system }),
-    writePrivateFile(file, 'x', { system, exclusive: true }),
-    removePrivateFile(file, { system }),
+    () => readPrivateFile(file, { system }),
+    () => writePrivateFile(file, 'x', { system }),
+    () => writePrivateFile(file, 'x', { system, exclusive: true }),
+    () => removePrivateFile(file, { system }),
   ];
   for (const deed of deeds) {
-    const error = await refusal(deed);
+    const error = await refusal(deed());
     assert.deepEqual([error.code, error.reason, error.outcome], [code, 'local', 'not-sent']);
     assert.match(error.remedy, remedy);
     assert.doesNotMatch(inspect(error), new RegExp(SECRET));

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { createClient, type Logger } from '../../lib/index.js';
 import { probe } from '../../lib/probe.js';
 import { holdfast } from '../support/children.js';
 import { eventually, refusal } from '../support/collect.js';
 import { attach, begin, gateway, idle, nobody } from '../support/gateways.js';
-import { filesBelow, read } from './repository.js';
+import { BUILT_LIB, loadedBy, read } from './repository.js';
 
 describe('behaviour', () => {
   let folder: string;
@@ -118,7 +118,7 @@ describe('behaviour', () => {
       '--no-such-flag': ['--no-such-flag'],
       '--give-up-after': ['--url', 'ws://127.0.0.1:1', '--give-up-after', 'soon'],
       scheme: ['--url', 'http://127.0.0.1:1'],
-      allowPlaintext: ['--url', 'ws://gateway.example'],
+      '--allow-plaintext': ['--url', 'ws://gateway.example'],
     };
     for (const [named, flags] of Object.entries(asked)) {
       await using host = holdfast(['host', ...flags]);
@@ -210,11 +210,13 @@ describe('behaviour', () => {
     // The kinds that are documented are those in the code.
     const [, rule = ''] = read('BEHAVIOUR.md').split('### R54 ');
     const [, listed = ''] = /`event` names the kind: ([^.]+)\./.exec(rule) ?? [];
-    const inCode = [...filesBelow('lib/api', '.ts'), ...filesBelow('lib/io', '.ts')].flatMap((path) =>
-      [...read(path).matchAll(/\{\s*event: '([\w-]+)'|\blast\(\s*'([\w-]+)'/g)].map(
+    const loaded = [...loadedBy(join(BUILT_LIB, 'cli/host.js'))].filter((path) => path.startsWith(BUILT_LIB));
+    const inCode = loaded.flatMap((path) => {
+      const source = read(`lib/${relative(BUILT_LIB, path)}`.replace(/\.js$/, '.ts'));
+      return [...source.matchAll(/\{\s*event: '([\w-]+)'|\blast\(\s*'([\w-]+)'/g)].map(
         ([, record, word]) => record ?? word,
-      ),
-    );
+      );
+    });
     assert.deepEqual([...listed.matchAll(/`([\w-]+)`/g)].map(([, kind]) => kind).sort(), [...new Set(inCode)].sort());
   });
 

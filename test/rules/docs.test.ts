@@ -341,6 +341,10 @@ describe('BEHAVIOUR', () => {
   });
 
   it('names tests that exist, at least one for each rule', () => {
+    const moved = (title: string): string => {
+      const now = filesBelow('test', '.ts').find((file) => read(file).includes(title));
+      return now === undefined ? '' : `: it is in ${now}`;
+    };
     const missing = rules.flatMap(({ number, held }) => {
       if (!held.some(({ titles }) => titles.length > 0)) return [`R${number} is held by no test`];
       return held.flatMap(({ file, titles }) => {
@@ -348,7 +352,7 @@ describe('BEHAVIOUR', () => {
         const source = read(file).replaceAll("\\'", "'");
         return titles
           .filter((title) => !source.includes(title))
-          .map((title) => `R${number}: ${file} has no test “${title}”`);
+          .map((title) => `R${number}: ${file} has no test “${title}”${moved(title)}`);
       });
     });
     assert.deepEqual(missing, []);
