@@ -77,9 +77,9 @@ export async function loadDeviceIdentity(options: DeviceIdentityOptions): Promis
  * Takes over the identity of an OpenClaw installation, so that the gateway knows this device already. Stop its own node
  * host first: of two that share an identity only the last to connect is heard. The source is only read.
  *
- * Known formats: `identity/device.json` of OpenClaw up to 2026.5 or thereabouts (version 1, keys as PEM), and that of
- * its macOS app (raw keys in base64). A newer OpenClaw keeps its identity in `state/openclaw.sqlite`; the remedy of the
- * error then says how to get it out.
+ * Known formats: `identity/device.json` as OpenClaw 2026.4 writes it (version 1, keys as PEM), and that of its macOS app
+ * (raw keys in base64). 2026.9 keeps its identity in `state/openclaw.sqlite`, which is not read; the remedy of the error
+ * then has the command that gets it out.
  *
  * @param source The file, or the directory that holds `identity/device.json`, such as `~/.openclaw`.
  * @throws GatewayError with reason `local`: as {@link loadDeviceIdentity} does, and `IDENTITY_NOT_FOUND`,

@@ -192,6 +192,10 @@ async function create(file: string, text: string, system: PrivateSystem): Promis
   try {
     await handle.writeFile(text);
     await handle.sync();
+  } catch (error) {
+    // Half a file under that name would be taken for a damaged one ever after.
+    await system.fs.unlink(file).catch(() => {});
+    throw error;
   } finally {
     await handle.close();
   }
