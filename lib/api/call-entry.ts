@@ -48,7 +48,8 @@ export interface Entry {
   readonly madeAt: number;
   readonly deadlineAt: number;
   readonly attempts: CallAttempt[];
-  onAbort: (() => void) | null;
+  /** Lets go of the caller's signal. */
+  unwatch: () => void;
   /** Ends the look whether it was executed, while there is one. */
   look: AbortController | null;
   /** Id of the frame on the wire, while one is. */
@@ -56,11 +57,17 @@ export interface Entry {
   attemptAt: number;
   /** The `shutdown` event had been read when the frame was handed over. */
   timer: Timer | null;
-  /** Boot id of the instance that its key was first sent to, and when. */
+  /** Boot id of the instance that the first copy in doubt, or the only one, was sent to, and when. */
   sentTo: string | undefined;
   sentAt: number | undefined;
-  /** No earlier attempt can have been executed. */
+  /** That of the last copy. */
+  lastTo: string | undefined;
+  /** The next copy is for this instance alone; for any other it is decided anew. */
+  onlyTo: { readonly bootId: string; readonly failure: AttemptFailure } | null;
+  /** No copy so far can have been executed, or will be. */
   clean: boolean;
+  /** A copy may have been executed, and no look has said otherwise: it is not repeated unless that is safe. */
+  doubtful: boolean;
   /** What to do when the link opens, other than sending. */
   pending: { readonly act: 'confirm' | 'recheck'; readonly failure: AttemptFailure } | null;
   settled: boolean;
@@ -73,6 +80,12 @@ export function serialise(params: unknown): string | null {
   } catch {
     return null;
   }
+}
+
+/** What became of the whole call, from what is known of all its copies. */
+export function outcomeOf(entry: Pick<Entry, 'clean' | 'frame' | 'attempts'>): CallOutcome {
+  if (!entry.clean || entry.frame !== null) return 'unknown';
+  return entry.attempts.some(({ outcome }) => outcome !== 'not-sent') ? 'not-executed' : 'not-sent';
 }
 
 /** Ms during which no attempt was under way. */
@@ -111,7 +124,7 @@ export function abortedError(
     outcome,
     method: entry.method,
     message: `${entry.method}: aborted by its signal`,
-    remedy: outcome === 'unknown' ? 'Look whether it took effect before you repeat it.' : 'Nothing was sent.',
+    remedy: outcome === 'unknown' ? 'Look whether it took effect before you repeat it.' : 'Nothing: it took no effect.',
     attempts: entry.attempts,
     cause,
   });

@@ -16,13 +16,15 @@ import type { Gate } from '../core/machine.js';
 import type { RestartInfo } from '../core/restart.js';
 import type { CallFacts, Decision, LinkFacts } from '../core/retry.js';
 import type { Runtime, Timer } from '../core/runtime.js';
-import type { CallOutcome, Reason, Safety } from '../core/vocabulary.js';
+import type { Reason, Safety } from '../core/vocabulary.js';
+import { onAbort } from '../io/abort.js';
 import {
   abortedError,
   type CallDetails,
   type Entry,
   type EntryOptions,
   localError,
+  outcomeOf,
   restartsOf,
   serialise,
   waitedOf,
@@ -93,6 +95,7 @@ export class Calls {
   #made = 0;
   /** The gateway drains: calls are held, and one at a time is sent to see whether that is over. */
   #drained: Timer | 'asking' | null = null;
+  #releasing = false;
   /** How many may be on the wire while a queue is let out after a hello: 1, 2, 4 … */
   #slowStart = Number.POSITIVE_INFINITY;
   #slowStep: Timer | null = null;
@@ -167,20 +170,22 @@ export class Calls {
       madeAt: now,
       deadlineAt: now + (deadline ?? Number.POSITIVE_INFINITY),
       attempts: [],
-      onAbort: null,
+      unwatch: () => {},
       look: null,
       frame: null,
       attemptAt: now,
       timer: null,
       sentTo: undefined,
       sentAt: undefined,
+      lastTo: undefined,
+      onlyTo: null,
       clean: true,
+      doubtful: false,
       pending: null,
       settled: false,
     };
     if (signal !== undefined) {
-      entry.onAbort = () => this.#abort(entry, signal.reason);
-      signal.addEventListener('abort', entry.onAbort, { once: true });
+      entry.unwatch = onAbort(signal, () => this.#abort(entry, signal.reason));
     }
     return entry;
   }
@@ -193,8 +198,11 @@ export class Calls {
     // Who wants no retry is not held back either: the gateway's refusal is what was asked for.
     const insists = retry === 'never' && this.#drained !== null;
     if (this.#gate === 'open' && (free || insists)) this.#transmit(entry);
-    else if (this.#gate === 'open' || mayWait) this.#enqueue(entry);
-    else this.#fail(entry, this.#linkFailure(false));
+    else if (this.#gate === 'open' || mayWait) {
+      this.#enqueue(entry);
+      // Nobody else may be under way whose end would let it out.
+      this.#release();
+    } else this.#fail(entry, this.#linkFailure(false));
   }
 
   #enqueue(entry: Entry): void {
@@ -206,13 +214,21 @@ export class Calls {
         text,
         'Send less while the gateway is away, or shorten the deadlines.',
       );
-      this.#reject(entry, entry.clean ? error : this.#errorOf(entry, { ...failureFrom(error), outcome: 'unknown' }));
+      this.#reject(entry, entry.attempts.length === 0 ? error : this.#errorOf(entry, failureFrom(error)));
       return;
     }
     this.#arm(entry, entry.deadlineAt);
   }
 
-  #transmit(entry: Entry): void {
+  /** False: the link takes nothing, and the call waits. */
+  #transmit(entry: Entry): boolean {
+    const { onlyTo } = entry;
+    const bootId = this.#port.bootId();
+    if (onlyTo !== null && onlyTo.bootId !== bootId) {
+      entry.onlyTo = null;
+      this.#follow(entry, onlyTo.failure, this.#decide(entry, onlyTo.failure, this.link()));
+      return true;
+    }
     this.#frames += 1;
     const frame = String(this.#frames);
     const now = this.#runtime.now();
@@ -224,11 +240,16 @@ export class Calls {
       entry.frame = null;
       // The link ended under us, and its end is about to be told: the gate decides then.
       this.#enqueue(entry);
-      return;
+      return false;
     }
-    entry.sentTo ??= this.#port.bootId();
-    entry.sentAt ??= now;
+    if (!entry.doubtful) {
+      entry.sentTo = bootId;
+      entry.sentAt = now;
+    }
+    entry.lastTo = bootId;
+    entry.onlyTo = null;
     this.#arm(entry, Math.min(entry.deadlineAt, now + (entry.options.timeout ?? Number.POSITIVE_INFINITY)));
+    return true;
   }
 
   /** Only `type, id, method, params`: 2026.4.26 refuses a frame with any other key. */
@@ -269,6 +290,8 @@ export class Calls {
       };
       if (whole) this.#end(entry, failure);
       else this.#fail(entry, failure);
+      // Its place on the wire is free, also when it is to be sent again.
+      if (this.#queue.size > 0) this.#release();
       return;
     }
     this.#waitedInVain(entry);
@@ -281,7 +304,7 @@ export class Calls {
     const seconds = ((this.#runtime.now() - entry.madeAt) / 1000).toFixed(1);
     const error = this.#errorOf(entry, {
       reason,
-      outcome: entry.clean ? (last?.outcome ?? 'not-sent') : 'unknown',
+      outcome: outcomeOf(entry),
       code: 'HOLDFAST_DEADLINE',
       message: `its deadline passed after ${seconds} s of ${reason === 'timeout' ? 'waiting for the link' : reason}`,
       remedy: 'See why the gateway does not serve: health(), or raise the deadline.',
@@ -291,9 +314,7 @@ export class Calls {
   }
 
   #abort(entry: Entry, cause: unknown): void {
-    const outcome: CallOutcome =
-      entry.frame === null && entry.clean ? (entry.attempts.at(-1)?.outcome ?? 'not-sent') : 'unknown';
-    this.#reject(entry, abortedError(entry, outcome, cause));
+    this.#reject(entry, abortedError(entry, outcomeOf(entry), cause));
   }
 
   // -------------------------------------------------------------------------------------------------- from the link
@@ -327,19 +348,27 @@ export class Calls {
 
   /** Lets waiting calls out in their order, as many as the slow start allows. */
   #release(): void {
-    while (this.#gate === 'open' && this.#sent.size < this.#slowStart && !isTimer(this.#drained)) {
+    // A call that ends in here lets the next one out: in this loop, not in one within it, or a long queue of calls that
+    // cannot be repeated would overflow the stack.
+    if (this.#releasing) return;
+    this.#releasing = true;
+    let taken = true;
+    while (taken && this.#gate === 'open' && this.#sent.size < this.#slowStart && !isTimer(this.#drained)) {
       const entry = this.#queue.first();
       if (entry === undefined) {
-        this.#slowStart = Number.POSITIVE_INFINITY;
+        // Whether a drain is over is still asked by one call at a time.
+        if (this.#drained === null) this.#slowStart = Number.POSITIVE_INFINITY;
+        this.#releasing = false;
         return;
       }
       this.#queue.delete(entry);
       const { pending } = entry;
       entry.pending = null;
-      if (pending === null) this.#transmit(entry);
+      if (pending === null) taken = this.#transmit(entry);
       else if (pending.act === 'confirm') this.#confirm(entry, pending.failure);
-      else this.#follow(entry, pending.failure, this.#decide(entry, pending.failure));
+      else this.#follow(entry, pending.failure, this.#decide(entry, pending.failure, this.link()));
     }
+    this.#releasing = false;
     if (this.#gate === 'open' && this.#drained === null) this.#stepLater();
   }
 
@@ -385,8 +414,8 @@ export class Calls {
     entry.frame = null;
     if (frame.ok) this.#succeed(entry, frame.payload);
     else this.#refused(entry, frame);
-    if (this.#slowStart !== Number.POSITIVE_INFINITY && this.#drained === null) {
-      this.#slowStart *= 2;
+    if (this.#slowStart !== Number.POSITIVE_INFINITY) {
+      if (this.#drained === null) this.#slowStart *= 2;
       this.#release();
     }
   }
@@ -448,12 +477,15 @@ export class Calls {
     // look had found nothing before. What was done a moment ago is not listed at once.
     const doubted = entry.attempts.some(({ outcome }) => outcome === 'unknown');
     const suspicious = doubted && failure.permanent && failure.outcome === 'not-executed';
-    if (failure.outcome === 'unknown') entry.clean = false;
+    if (failure.outcome === 'unknown') {
+      entry.clean = false;
+      entry.doubtful = true;
+    }
     if (suspicious && entry.options.confirm !== undefined) this.#follow(entry, failure, { do: 'confirm' });
     else this.#follow(entry, failure, this.#decide(entry, failure));
   }
 
-  #decide(entry: Entry, failure: AttemptFailure): Decision {
+  #decide(entry: Entry, failure: AttemptFailure, link: LinkFacts = this.#linkFor(failure, entry)): Decision {
     if (this.#closing) return { do: 'stop', because: 'policy' };
     const facts: CallFacts = {
       method: entry.method,
@@ -467,7 +499,9 @@ export class Calls {
       ...(entry.sentTo !== undefined && { sentTo: entry.sentTo }),
       ...(entry.sentAt !== undefined && { sentAt: entry.sentAt }),
     };
-    return this.#account.decide(facts, failure, this.#linkFor(failure, entry));
+    // What became of the last copy says nothing of an earlier one: together they are as uncertain as any of them.
+    const judged: AttemptFailure = entry.doubtful ? { ...failure, outcome: 'unknown' } : failure;
+    return this.#account.decide(facts, judged, link);
   }
 
   /** While the gateway drains, a call waits as it does for the link, unless its hint is longer than the call may last. */
@@ -493,14 +527,18 @@ export class Calls {
         entry.timer = this.#runtime.setTimer(() => {
           this.#aside.delete(entry);
           entry.timer = null;
-          const stranger = decision.onlyTo !== undefined && decision.onlyTo !== this.#port.bootId();
-          if (stranger) this.#follow(entry, failure, this.#decide(entry, failure));
-          else this.#admit(entry);
+          // Checked when it is sent: it may have to wait once more, and be met by another instance then.
+          if (decision.onlyTo !== undefined) entry.onlyTo = { bootId: decision.onlyTo, failure };
+          this.#admit(entry);
         }, decision.delay);
         return;
       case 'wait':
         this.#tellRetry(entry, failure, 0);
-        entry.pending = decision.recheck === true ? { act: 'recheck', failure } : null;
+        entry.pending = null;
+        // Held back by a drain: who answers is known, and may be another by the time that it is over.
+        if (decision.recheck === true && this.#gate === 'open') {
+          entry.onlyTo = entry.sentTo === undefined ? null : { bootId: entry.sentTo, failure };
+        } else if (decision.recheck === true) entry.pending = { act: 'recheck', failure };
         this.#enqueue(entry);
         return;
       case 'confirm':
@@ -532,6 +570,7 @@ export class Calls {
       return;
     }
     const abort = new AbortController();
+    const succeeded = entry.lastTo !== undefined && entry.lastTo !== this.#port.bootId();
     entry.look = abort;
     const refused = failure.permanent ? failure.gateway : undefined;
     this.#aside.add(entry);
@@ -540,8 +579,10 @@ export class Calls {
       this.make({
         method,
         params,
+        // As patient as the call that it is made for: an answer that is lost must not cost the whole deadline.
         options: {
-          retry: 'restart',
+          retry: entry.options.retry ?? 'restart',
+          ...(entry.options.timeout !== undefined && { timeout: entry.options.timeout }),
           deadline: Math.max(1, entry.deadlineAt - this.#runtime.now()),
           signal: abort.signal,
         },
@@ -557,11 +598,17 @@ export class Calls {
       .then((found) => {
         abort.abort();
         this.#aside.delete(entry);
-        if (!entry.settled) this.#confirmed(entry, failure, found);
+        if (!entry.settled) this.#confirmed(entry, failure, found, succeeded);
       });
   }
 
-  #confirmed(entry: Entry, failure: AttemptFailure, found: { executed: boolean | 'unknown'; result?: unknown }): void {
+  /** `succeeded`: the instance that was asked is not the one that the call was sent to. */
+  #confirmed(
+    entry: Entry,
+    failure: AttemptFailure,
+    found: { executed: boolean | 'unknown'; result?: unknown },
+    succeeded: boolean,
+  ): void {
     if (found.executed === true) {
       if (entry.method === 'agents.create') this.#remember(found.result);
       this.#resolve(entry, found.result);
@@ -572,8 +619,10 @@ export class Calls {
       this.#end(entry, failure);
       return;
     }
-    // Nothing of ours happened: every copy so far is proven not executed.
-    entry.clean = true;
+    // Nothing of ours happened so far: it may be sent again. That nothing will is sure only when its instance is gone;
+    // one that lives may still be at work on it, although nobody hears of that any more.
+    entry.doubtful = false;
+    entry.clean = succeeded;
     const proven: AttemptFailure = { ...failure, outcome: 'not-executed' };
     this.#follow(entry, proven, failure.permanent ? { do: 'stop', because: 'permanent' } : this.#decide(entry, proven));
   }
@@ -596,7 +645,7 @@ export class Calls {
     const init: GatewayErrorInit = {
       code: failure.code,
       reason: failure.reason,
-      outcome: entry.clean ? failure.outcome : 'unknown',
+      outcome: outcomeOf(entry),
       method: entry.method,
       message: failure.message.includes(entry.method) ? failure.message : `${entry.method}: ${failure.message}`,
       remedy: failure.remedy,
@@ -652,7 +701,7 @@ export class Calls {
     this.#queue.delete(entry);
     this.#aside.delete(entry);
     entry.look?.abort();
-    if (entry.onAbort !== null) entry.options.signal?.removeEventListener('abort', entry.onAbort);
+    entry.unwatch();
     if (this.#onDrained !== null && this.#idle) this.#onDrained();
     // Its place on the wire is free, however it ended.
     if (this.#queue.size > 0) this.#release();

@@ -31,6 +31,7 @@ import { Calls } from './calls.js';
 import { IsolatedEmitter } from './emitter.js';
 import type { ClientEvent, ClientEvents } from './events.js';
 import { GatewayFetch } from './fetch.js';
+import { createGatewayMethods, type GatewayMethods } from './gateway-methods.js';
 import { attemptEvent, factsOf, giveUpEvent, lineOf, restartEvent, stateEvent } from './records.js';
 import { RetryAccount } from './retry-account.js';
 
@@ -67,6 +68,8 @@ export interface GatewayClient extends AsyncDisposable {
    * @throws GatewayError
    */
   fetch(input: string | URL | Request, init?: RequestInit & { gateway?: CallOptions }): Promise<Response>;
+  /** The methods of the gateway that provisioning needs, typed. */
+  readonly gateway: GatewayMethods;
   /** Another view of the same client, with defaults of its own: same link, same queue. One per tenant, say. */
   with(defaults: CallDefaults): GatewayClient;
   /** Returns its own off. A listener that throws is logged and harms nobody. */
@@ -195,6 +198,7 @@ class ClientCore {
         restarts: () => this.#driver.state.journey.restarts,
         gateChanged: (signal) => this.#gateChanged(signal),
         draining: () => this.#driver.push({ type: 'draining', epoch: this.#driver.state.journey.epoch }),
+        served: () => this.#driver.push({ type: 'served', epoch: this.#driver.state.journey.epoch }),
         retried: (event) => this.emitter.emit('retry', event),
         fault: (where, error) => this.#fault(where, error),
       },
@@ -377,6 +381,10 @@ class ClientCore {
 
   // ------------------------------------------------------------------------------------------------------- for views
 
+  get runtime(): Runtime {
+    return this.#runtime;
+  }
+
   start(): void {
     if (this.#ended !== null || this.#closing !== null) {
       throw new GatewayError({
@@ -407,6 +415,11 @@ class ClientCore {
     defaults: CallDefaults,
   ): Promise<Response> {
     const { gateway = NO_OPTIONS, ...plain } = init;
+    if (this.settings.tls.fingerprint !== undefined) {
+      // The HTTP client of Node takes no pin of ours, and the credential must not go to a peer that nobody checked.
+      const remedy = 'Trust the certificate through NODE_EXTRA_CA_CERTS and leave the fingerprint out, or use call().';
+      return Promise.reject(localError('HOLDFAST_FETCH_PIN', 'fetch', 'HTTP cannot check the pinned fingerprint', remedy));
+    }
     try {
       return this.#http.fetch(input, plain, httpOptions(gateway, defaults));
     } catch (error) {
@@ -520,6 +533,7 @@ export function lastWords(client: GatewayClient, text: string, exitCode: number)
 class ClientView implements GatewayClient {
   readonly #core: ClientCore;
   readonly #defaults: CallDefaults;
+  #gateway: GatewayMethods | null = null;
 
   constructor(core: ClientCore, defaults: CallDefaults) {
     this.#core = core;
@@ -528,6 +542,11 @@ class ClientView implements GatewayClient {
 
   get done(): Promise<Outcome> {
     return this.#core.done;
+  }
+
+  get gateway(): GatewayMethods {
+    this.#gateway ??= createGatewayMethods(this, this.#core.runtime);
+    return this.#gateway;
   }
 
   abandon(text: string, exitCode: number): string {
@@ -557,9 +576,11 @@ class ClientView implements GatewayClient {
     return (await this.#core.call(method, params, options, this.#defaults)) as CallDetails<T>;
   }
 
-  fetch(input: string | URL | Request, init: RequestInit & { gateway?: CallOptions } = {}): Promise<Response> {
-    return this.#core.fetch(input, init, this.#defaults);
-  }
+  /** Bound, since it is handed to clients of other makers as their `fetch`. */
+  readonly fetch = (
+    input: string | URL | Request,
+    init: RequestInit & { gateway?: CallOptions } = {},
+  ): Promise<Response> => this.#core.fetch(input, init, this.#defaults);
 
   with(defaults: CallDefaults): GatewayClient {
     return new ClientView(this.#core, { ...this.#defaults, ...parseCallOptions(defaults) });

@@ -8,6 +8,7 @@ import {
   type Behaviour,
   closesOnAccept,
   cutsBody,
+  cutsStream,
   drips,
   EVENT,
   failingHttp,
@@ -232,6 +233,15 @@ describe('HTTP that breaks in its body', () => {
     });
     await Promise.all(reads);
     assert.deepEqual([server.requests.length, account.unknown, http.inFlight], [3, 3, 0]);
+  });
+
+  it('Q18c a body without a length that is cut is no whole one either, whatever the caller says of the connection', async () => {
+    await using server = await failingHttp(cutsStream);
+    const { fetch } = rig(server.httpUrl);
+    for (const headers of [{}, { connection: 'close' }]) {
+      const error = await refusal((await fetch('/v1/chat/completions', { ...POST, headers })).text());
+      assert.deepEqual([error.outcome, error.code], ['unknown', 'HOLDFAST_BODY_CUT']);
+    }
   });
 
   it('Q18c a cut in a restart says so', async () => {

@@ -14,6 +14,9 @@ const TENANT: Tenant = {
 };
 const ONE_BY_ONE = { concurrency: 1 } as const;
 
+/** The former instance is gone when its successor opens the port, as measured: its HTTP connections went with it. */
+const GONE = { lingerMs: 30 } as const;
+
 function executed(peer: TestGateway, method: string): LedgerEntry[] {
   return peer.ledger.filter((entry) => entry.method === method && entry.executed);
 }
@@ -78,7 +81,7 @@ describe('provisionAgent, again after a failure', () => {
   it('goes on where the gateway died, once it is back, in another process as well', async () => {
     for (const emulate of ['2026.9.6', '2026.4.26'] as const) {
       for (const at of ['agent', ...FILES, 'hello']) {
-        await using peer = await gateway({ emulate });
+        await using peer = await gateway({ emulate, timings: GONE });
         await using session = await attach(peer);
         let died: Promise<void> | undefined;
         const onProgress = ({ step, state, file }: ProvisionProgress): void => {
@@ -114,7 +117,7 @@ describe('provisionAgent, again after a failure', () => {
 
   it('finds everything done, and does nothing', async () => {
     for (const emulate of ['2026.9.6', '2026.4.26'] as const) {
-      await using peer = await gateway({ emulate });
+      await using peer = await gateway({ emulate, timings: GONE });
       await using session = await attach(peer);
       const first = await provisionAgent(session.client, TENANT, ONE_BY_ONE);
       const told: string[] = [];

@@ -12,6 +12,10 @@ function tenant(name: string): Tenant {
   return { name, workspace: `/workspaces/${name}`, files, hello: { message: 'Hello.' } };
 }
 
+/** The former instance is gone when its successor opens the port, as measured: its HTTP connections went with it. */
+const GONE = { lingerMs: 30 } as const;
+const RESTARTING = { emulate: '2026.4.26', timings: GONE } as const;
+
 function executed(peer: TestGateway, method: string): LedgerEntry[] {
   return peer.ledger.filter((entry) => entry.method === method && entry.executed);
 }
@@ -53,7 +57,7 @@ async function assertOnce(peer: TestGateway, session: Session, made: readonly Pr
 
 describe('provisionAgent', () => {
   it('H06 provisions ten tenants in a row on a gateway that restarts itself after each creation', async () => {
-    await using peer = await gateway({ emulate: '2026.4.26' });
+    await using peer = await gateway(RESTARTING);
     await using session = await attach(peer);
     const made: Provisioned[] = [];
     for (let index = 0; index < 10; index += 1)
@@ -78,7 +82,7 @@ describe('provisionAgent', () => {
   });
 
   it('H06 lets tenants of one client take turns, whichever view they come through', async () => {
-    await using peer = await gateway({ emulate: '2026.4.26' });
+    await using peer = await gateway(RESTARTING);
     await using session = await attach(peer);
     const names = ['first', 'second', 'third'];
     const made = await Promise.all(
@@ -105,7 +109,7 @@ describe('provisionAgent', () => {
   });
 
   it('tells every step, with the restarts and the attempts so far', async () => {
-    await using peer = await gateway({ emulate: '2026.4.26' });
+    await using peer = await gateway(RESTARTING);
     await using session = await attach(peer);
     const told: ProvisionProgress[] = [];
     const onProgress = (progress: ProvisionProgress): void => {

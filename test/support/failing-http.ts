@@ -118,6 +118,12 @@ export const cutsBody: Behaviour = (response) => {
   response.write('{"half":"', () => response.socket?.destroy());
 };
 
+/** Breaks off a body that announces no length. */
+export const cutsStream: Behaviour = (response) => {
+  response.writeHead(200, EVENTS_TYPE);
+  response.write(EVENT, () => response.socket?.destroy());
+};
+
 /** Half of a JSON text, ended as if it were all. */
 export const truncates: Behaviour = (response) => {
   response.writeHead(200, JSON_TYPE);

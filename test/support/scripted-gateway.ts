@@ -138,10 +138,12 @@ export class ScriptedGateway {
   readonly ledger: Map<string, Entry> = new Map();
   /** Receipts and agents are on disk: they outlive an instance. */
   readonly #receipts = new Set<string>();
-  readonly #agents = new Map<string, { id: string; name: string; workspace: string; at: number }>();
+  readonly #agents = new Map<string, { id: string; name: string; workspace: string; at: number; bootId: string }>();
   mode: Mode = 'ready';
   /** How a request is served that nothing stands against. */
   temper: (serving: Serving) => void = ({ answer }) => answer(0);
+  /** A new agent is listed so much later (up to 2 s on 2026.9.6), or by the next instance. */
+  listLag = 0;
   /** Longest work on a request, in ms. */
   slowest = 200;
   /** What a draining gateway asks its callers to wait. */
@@ -291,7 +293,13 @@ export class ScriptedGateway {
       const id = String(params['name']).toLowerCase();
       if (this.#agents.has(id))
         return { ok: false, error: { code: 'INVALID_REQUEST', message: `agent "${id}" already exists` } };
-      const agent = { id, name: String(params['name']), workspace: String(marker), at: this.runtime.now() };
+      const agent = {
+        id,
+        name: String(params['name']),
+        workspace: String(marker),
+        at: this.runtime.now(),
+        bootId: this.bootId,
+      };
       this.#agents.set(id, agent);
       entry.executed.push(this.bootId);
       return { ok: true, payload: { ok: true, agentId: id, name: agent.name, workspace: agent.workspace } };
@@ -304,9 +312,14 @@ export class ScriptedGateway {
       const { executed, pending } = this.entry(String(params['look']));
       return { ok: true, payload: { executed: executed.length > 0, final: pending === 0 } };
     }
-    if (method === 'agents.list') return { ok: true, payload: { marker, agents: [...this.#agents.values()] } };
+    if (method === 'agents.list') return { ok: true, payload: { marker, agents: this.#listed() } };
     if (!READS.has(method)) entry.executed.push(this.bootId);
     return { ok: true, payload: { marker } };
+  }
+
+  #listed(): object[] {
+    const now = this.runtime.now();
+    return [...this.#agents.values()].filter(({ at, bootId }) => bootId !== this.bootId || now - at >= this.listLag);
   }
 
   /** Work of this instance: it ends with it, and waits while the gateway is frozen. */

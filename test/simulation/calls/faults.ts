@@ -34,9 +34,12 @@ function goDown(world: CallWorld, chance: Chance, restartExpectedMs: number | nu
 
 function comeUp(world: CallWorld, chance: Chance): void {
   const { gateway, wire } = world;
+  // Another step has brought it up already.
+  if (gateway.alive) return;
   const starting = chance.draw() < 0.4 ? chance.span(50, 2000) : 0;
   if (starting > 0) wire.link.behaviour = STARTING;
   world.later(starting, () => {
+    if (gateway.alive) return;
     world.boot();
     if (chance.draw() < 0.3) {
       gateway.mode = 'starting';
@@ -77,6 +80,17 @@ const flap: Fault = (world, ms, chance) => {
     world.later(at, () => world.wire.cut(1006, 0));
 };
 
+/** The link breaks; the same gateway is found again, and goes down soon after. */
+const cutThenDown: Fault = (world, _ms, chance) => {
+  world.wire.cut(1006, 0);
+  const dialled = world.wire.link.dials.length;
+  const wait = (): void => {
+    if (world.wire.link.dials.length === dialled || world.gate !== 'open') world.later(10, wait);
+    else world.later(chance.span(1, 1000), () => restart(world, chance.span(50, 3000), chance));
+  };
+  wait();
+};
+
 /** It drains, or is suspended, and takes it up again: nothing restarts. */
 const drain: Fault = (world, ms, chance) => {
   const { gateway, wire } = world;
@@ -113,6 +127,8 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   kill,
   cut,
   flap,
+  'cut, then down': cutThenDown,
+  'cut, then down again': cutThenDown,
   drain,
   'drain again': drain,
   freeze,

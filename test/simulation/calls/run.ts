@@ -22,12 +22,19 @@ export interface Figures {
   readonly seconds: number;
 }
 
+export interface Setup {
+  readonly parts?: Parts;
+  /** Whether a schedule that fails is made as short as can be. */
+  readonly shrinks?: boolean;
+}
+
 /** @throws AssertionError whose message names the seed, what was left of the schedule, and the command that repeats it */
-export async function runSeed(seed: number, parts: Parts = {}): Promise<Figures> {
+export async function runSeed(seed: number, { parts = {}, shrinks = true }: Setup = {}): Promise<Figures> {
   const schedule = draw(seed);
   try {
     return await runSchedule(schedule, parts);
   } catch (error) {
+    if (!shrinks) throw error;
     const { schedule: short, error: why } = await shrink(schedule, parts, error);
     const lines = [
       ...short.faults.map((step) => `  ${JSON.stringify(step)}`),
@@ -48,6 +55,7 @@ async function runSchedule(schedule: Schedule, parts: Parts): Promise<Figures> {
   gateway.temper = tempered(schedule.odd, schedule.oddities);
   gateway.slowest = schedule.slowest;
   gateway.drainHint = schedule.drainHint;
+  gateway.listLag = schedule.listLag;
   world.driver.push({ type: 'start' });
   for (const spec of schedule.calls) runtime.setTimer(() => world.make(spec), spec.at);
   for (const step of schedule.faults) world.later(step.at, () => befall(world, step));

@@ -32,6 +32,7 @@ export interface Schedule {
   readonly oddities: readonly [string, ...string[]];
   readonly slowest: number;
   readonly drainHint: number;
+  readonly listLag: number;
   readonly healAt: number;
   readonly close?: { readonly at: number; readonly grace: number };
 }
@@ -53,9 +54,11 @@ export function draw(seed: number): Schedule {
   ).sort((a, b) => a.at - b.at);
   const few = chance.pick(ODDITY_NAMES);
   const close = { at: Math.round(healAt * 1.2 * chance.draw()), grace: chance.pick([0, 500, 3000, 20_000]) };
+  const listLag = chance.pick([0, 1500]);
   return {
     seed,
-    calls: drawCalls(chance, healAt, faults),
+    calls: drawCalls(chance, healAt, faults, listLag === 0),
+    listLag,
     faults,
     odd: chance.pick([0, 0, 0.05, 0.3, 0.8]),
     oddities: chance.draw() < 0.3 ? [few, chance.pick(ODDITY_NAMES)] : ODDITY_NAMES,
@@ -66,7 +69,7 @@ export function draw(seed: number): Schedule {
   };
 }
 
-function drawCalls(chance: Chance, healAt: number, faults: readonly FaultStep[]): CallSpec[] {
+function drawCalls(chance: Chance, healAt: number, faults: readonly FaultStep[], shared: boolean): CallSpec[] {
   const calls = Array.from({ length: chance.span(1, 60) }, (_, index): CallSpec => {
     // Around faults is where it matters; otherwise anywhere, and some after all is well.
     const near = faults[chance.whole(0, faults.length)];
@@ -74,17 +77,17 @@ function drawCalls(chance: Chance, healAt: number, faults: readonly FaultStep[])
       near !== undefined && chance.draw() < 0.7
         ? near.at + chance.pick([-30, 0, 30, 500, 3000])
         : healAt * chance.draw();
-    return drawCall(chance, Math.max(0, Math.round(at)), `c${index}`);
+    return drawCall(chance, Math.max(0, Math.round(at)), `c${index}`, shared);
   });
   return calls.sort((a, b) => a.at - b.at);
 }
 
-function drawCall(chance: Chance, at: number, marker: string): CallSpec {
+function drawCall(chance: Chance, at: number, marker: string, shared: boolean): CallSpec {
   const aborted = chance.draw() < 0.12;
   const timeout = chance.pick([undefined, undefined, 200, 2000, 10_000]);
   const deadline = chance.pick([undefined, undefined, 500, 5000, 30_000, 400_000]);
   const maxAttempts = chance.pick([undefined, undefined, undefined, 1, 2, 4]);
-  const kind = KINDS[chance.whole(0, KINDS.length - 1)]?.(chance, marker);
+  const kind = KINDS[chance.whole(0, KINDS.length - 1)]?.(chance, marker, shared);
   const { method, params, confirm, ...options } = kind ?? { method: 'health', params: { marker } };
   return {
     at,
@@ -106,7 +109,7 @@ function drawCall(chance: Chance, at: number, marker: string): CallSpec {
 
 type Kind = Pick<CallSpec, 'method' | 'params' | 'confirm'> & Pick<CallOptions, 'safety' | 'idempotencyKey'>;
 
-const KINDS: readonly ((chance: Chance, marker: string) => Kind)[] = [
+const KINDS: readonly ((chance: Chance, marker: string, shared: boolean) => Kind)[] = [
   (_, marker) => ({ method: 'health', params: { marker } }),
   (_, marker) => ({ method: 'agents.list', params: { marker } }),
   (_, marker) => ({ method: 'agents.update', params: { marker } }),
@@ -126,7 +129,11 @@ const KINDS: readonly ((chance: Chance, marker: string) => Kind)[] = [
     confirm: chance.pick(['looks', 'looks', 'looks', 'throws', 'hangs']),
   }),
   (_, marker) => ({ method: 'test.count', params: { marker }, safety: 'repeatable' }),
-  // Few names for many callers: what already exists may be somebody else's.
-  (chance, marker) => ({ method: 'agents.create', params: { name: `Agent-${chance.whole(0, 5)}`, workspace: marker } }),
+  // Few names for many callers: what already exists may be somebody else's. That can be seen only where agents are
+  // listed at once.
+  (chance, marker, shared) => ({
+    method: 'agents.create',
+    params: { name: shared ? `Agent-${chance.whole(0, 5)}` : `Agent-${marker}`, workspace: marker },
+  }),
   (_, marker) => ({ method: 'agents.create', params: { name: `own-${marker}`, workspace: marker } }),
 ];

@@ -38,10 +38,12 @@ export class Tracked {
   foreign: unknown = null;
   /** Not before this may it be sent again on the same link: the gateway said so. */
   notBefore = 0;
+  /** Of the last attempt: how long it waits before the next; null when it does not. */
+  delay: number | null = null;
   /** It waits for the link without further ado: it was made meanwhile, or its link was lost under it. */
   queued = false;
 
-  constructor(spec: CallSpec, request: CallRequest, now: number, gate: Gate) {
+  constructor(spec: CallSpec, request: CallRequest, now: number, gate: Gate, ended: (call: Tracked) => void) {
     this.spec = spec;
     this.madeAt = now;
     this.madeAtGate = gate;
@@ -51,7 +53,10 @@ export class Tracked {
       options: {
         ...request.options,
         signal: this.abort.signal,
-        onAttempt: (attempt) => this.attempts.push(attempt),
+        onAttempt: (attempt) => {
+          this.attempts.push(attempt);
+          ended(this);
+        },
         ...(confirm !== undefined && { confirm: this.#watched(confirm) }),
       },
     };
@@ -91,9 +96,7 @@ export class Tracked {
   }
 
   story(): string {
-    const attempts = this.attempts
-      .map(({ outcome, reason, code, delay }) => [outcome, reason, code, delay].join('/'))
-      .join(' ');
+    const attempts = this.attempts.map(({ outcome, reason, code }) => [outcome, reason, code].join('/')).join(' ');
     const end = this.error === null ? this.outcome : `${this.error.outcome}: ${this.error.reason} ${this.error.code}`;
     return `${this.spec.marker} ${this.spec.method} made ${this.madeAt} settled ${this.settledAt} [${attempts}] ${end}`;
   }

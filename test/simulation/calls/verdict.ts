@@ -1,6 +1,8 @@
 /** The reckoning when a schedule is over: what callers were told, against what the gateway did. */
 import assert from 'node:assert/strict';
+import type { GatewayError } from '../../../lib/core/errors.js';
 import { isRecord } from '../../../lib/core/failure.js';
+import { RIDDEN_OUT } from '../../../lib/core/options.js';
 import type { Tracked } from './tracked.js';
 import { SLACK_MS } from './watch.js';
 import type { CallWorld } from './world.js';
@@ -63,7 +65,20 @@ function judgeCall(world: CallWorld, call: Tracked): void {
     `${marker} tells of ${sent} attempts, ${handed.length} frames were handed over`,
   );
   assert.ok(frames <= handed.length, `${marker}: the gateway saw ${frames} frames, ${handed.length} were handed over`);
+  if (error !== null) judgePatience(error, call);
   for (const signal of call.signals) assert.ok(signal.aborted, `${marker} is over, and its look goes on (${method})`);
+}
+
+/** What its caller rides out does not end a call that may be sent again: only its deadline, its attempts or its owner do. */
+function judgePatience({ reason, outcome, code, retryAfter }: GatewayError, { request, spec }: Tracked): void {
+  const { retry, maxAttempts } = request.options;
+  const harmless = outcome !== 'unknown' || request.safety === 'read' || request.safety === 'repeatable';
+  if (retry === 'never' || maxAttempts !== undefined || retryAfter !== undefined || code.startsWith('HOLDFAST_'))
+    return;
+  assert.ok(
+    !(harmless && RIDDEN_OUT.has(reason)),
+    `${spec.marker} did not ride out what it could: ${reason}, ${outcome}`,
+  );
 }
 
 function isOwn(result: unknown, marker: string): boolean {

@@ -1,5 +1,6 @@
 /** Looks on while a schedule runs: what must hold after every event, and at the moment a frame is handed over. */
 import assert from 'node:assert/strict';
+import type { RetryEvent } from '../../../lib/api/events.js';
 import type { ResponseFrame } from '../../../lib/core/frames.js';
 import type { Gate } from '../../../lib/core/machine.js';
 import { markerOf, type Request } from '../../support/scripted-gateway.js';
@@ -23,6 +24,7 @@ export class Watch {
   readonly #frames = new Map<string, Tracked | null>();
   #links = 0;
   #shutdown = false;
+  #ended: Tracked | null = null;
   #cutting: readonly Tracked[] | null = null;
   /** Calls that waited at the last hello, in their order; and how many answers have come since. */
   #line: Tracked[] = [];
@@ -38,6 +40,17 @@ export class Watch {
   made(call: Tracked): void {
     this.#byMarker.set(call.spec.marker, call);
     call.queued = this.#world.gate !== 'open';
+  }
+
+  /** An attempt of this call is over; what follows is told next. */
+  ended(call: Tracked): void {
+    call.delay = null;
+    this.#ended = call;
+  }
+
+  retried({ delay }: RetryEvent): void {
+    if (this.#ended !== null) this.#ended.delay = delay;
+    this.#ended = null;
   }
 
   shutdownRead(): void {
@@ -63,8 +76,7 @@ export class Watch {
     assert.equal(this.#world.calls.counts.inFlight, 0, 'in flight on a link that is gone');
     for (const call of this.#cutting ?? []) {
       const { safety } = call.request;
-      const hinted = call.attempts.at(-1)?.delay !== 0;
-      call.queued = (safety === 'read' || safety === 'repeatable') && !hinted;
+      call.queued = (safety === 'read' || safety === 'repeatable') && call.delay === 0;
     }
     this.#cutting = null;
   }
@@ -130,8 +142,8 @@ export class Watch {
 
   /** Those who waited leave in the order in which they were made. */
   #checkOrder(call: Tracked): void {
-    if (!this.#line.includes(call) || !call.queued) return;
     const { now } = this.#world;
+    if (!this.#line.includes(call) || !call.queued || call.over(now)) return;
     const first = this.#line.find((each) => each.queued && !each.over(now));
     assert.ok(first === undefined || first === call, `${call.spec.marker} left before ${first?.spec.marker}`);
   }

@@ -126,7 +126,7 @@ export class CallWorld {
       { ...spec.options, ...(confirm !== undefined && { confirm }) },
       this.#settings.call,
     );
-    const tracked = new Tracked(spec, this.#counted(request), this.now, this.gate);
+    const tracked = new Tracked(spec, this.#counted(request), this.now, this.gate, (call) => this.watch.ended(call));
     this.tracked.push(tracked);
     this.watch.made(tracked);
     this.touch();
@@ -239,8 +239,9 @@ export class CallWorld {
       known: () => knowledge(state().journey),
       draining: () => this.driver.push({ type: 'draining', epoch: epoch() }),
       served: () => this.driver.push({ type: 'served', epoch: epoch() }),
-      retried: () => {
+      retried: (event) => {
         this.retries += 1;
+        this.watch.retried(event);
       },
       stray: () => {},
       fault: (where, error) => {
