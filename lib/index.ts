@@ -21,3 +21,7 @@ export type { DeliveryOrigin } from './core/origin.js';
 export type { GatewayIdentity, RestartEvidence, RestartInfo } from './core/restart.js';
 export type { Runtime, Timer } from './core/runtime.js';
 export type { CallOutcome, Phase, Reason, Role, Safety, Status, StopOutcome } from './core/vocabulary.js';
+export { createNodeHost, type NodeHost, type NodeHostOptions } from './api/node-host.js';
+export type { InvokeContext, InvokeHandler } from './api/invocations.js';
+export type { DeviceOptions } from './core/options.js';
+export type { NodeHealth } from './core/health.js';

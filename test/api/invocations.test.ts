@@ -168,7 +168,7 @@ describe('invocations: what is served', () => {
       }),
       await rig.served('rejects', () => Promise.reject(Object.assign(new Error('no'), { code: 'ENOENT' }))),
       await rig.served('throws-nothing', () => Promise.reject(undefined)),
-      await rig.served('hostile', () => ({ then: () => JSON.parse('{') })),
+      await rig.served('hostile', () => Object.fromEntries([['then', () => JSON.parse('{')]])),
       await rig.served('bigint', () => 1n),
       await rig.served('function', () => () => {}),
       await rig.served('nothing', () => undefined),

@@ -272,16 +272,17 @@ describe('a private file', () => {
 
   it('that the disk fails to take whole leaves nothing behind', async () => {
     using dir = scratch();
-    const open = async (...args: Parameters<PrivateSystem['fs']['open']>) => {
-      const handle = await privateSystem.fs.open(...args);
-      handle.sync = failing('ENOSPC');
-      return handle;
-    };
-    assert.equal(
-      (await refusal(writePrivateFile(dir.at('file'), SECRET, { system: withFs({ open }) }))).code,
-      'ENOSPC',
-    );
-    assert.deepEqual(readdirSync(dir.path), []);
+    for (const suffix of ['.tmp', '/file']) {
+      const open = async (...args: Parameters<PrivateSystem['fs']['open']>) => {
+        const handle = await privateSystem.fs.open(...args);
+        if (args[0].endsWith(suffix)) handle.sync = failing('ENOSPC');
+        return handle;
+      };
+      // Without hard links the file itself is written, too.
+      const system = withFs({ open, link: failing('ENOSYS') });
+      const error = await refusal(writePrivateFile(dir.at('file'), SECRET, { system, exclusive: true }));
+      assert.deepEqual([error.code, readdirSync(dir.path)], ['ENOSPC', []]);
+    }
   });
 
   it('gone between the look and the deed counts as not there', async () => {
