@@ -1,3 +1,4 @@
+export type { AgentRun, AgentRunOptions } from './api/agent-run.js';
 export type { CallDetails, Confirm, Confirmation } from './api/call-entry.js';
 export type { CallOptions } from './api/call-request.js';
 export { createClient, type GatewayClient, type Outcome } from './api/client.js';
@@ -12,11 +13,40 @@ export type {
   RetryEvent,
   StateEvent,
 } from './api/events.js';
+export type {
+  AgentFileMethods,
+  AgentMethods,
+  AgentRunMethods,
+  ChatMethods,
+  GatewayMethods,
+} from './api/gateway-methods.js';
+export type { InvokeContext, InvokeHandler } from './api/invocations.js';
+export { createNodeHost, type NodeHost, type NodeHostOptions } from './api/node-host.js';
+export {
+  type HelloResult,
+  type Provisioned,
+  type ProvisionedFile,
+  type ProvisionFile,
+  type ProvisionHello,
+  type ProvisionOptions,
+  type ProvisionProgress,
+  provisionAgent,
+  type Tenant,
+} from './api/provision.js';
 export { type CallAttempt, GatewayError, isGatewayError } from './core/errors.js';
 export type { Hello } from './core/frames.js';
-export type { Health, HealthError } from './core/health.js';
-export type { Methods, Params, Result } from './core/methods.js';
-export type { CallDefaults, ClientOptions, Logger, ReconnectOptions, Secret } from './core/options.js';
+export type { Health, HealthError, NodeHealth } from './core/health.js';
+export type {
+  AgentFile,
+  AgentSummary,
+  Attachment,
+  Methods,
+  NodeSummary,
+  Params,
+  Result,
+  SessionSummary,
+} from './core/methods.js';
+export type { CallDefaults, ClientOptions, DeviceOptions, Logger, ReconnectOptions, Secret } from './core/options.js';
 export type { DeliveryOrigin } from './core/origin.js';
 export type { GatewayIdentity, RestartEvidence, RestartInfo } from './core/restart.js';
 export type { Runtime, Timer } from './core/runtime.js';

@@ -2,8 +2,8 @@
 import { knowledge } from '../core/connection.js';
 import { errorOf, GatewayError } from '../core/errors.js';
 import type { Failure } from '../core/failure.js';
-import type { EventFrame, Hello } from '../core/frames.js';
-import { type Health, healthOf, reasonOf, restartInfo } from '../core/health.js';
+import { type EventFrame, type Hello, MAX_FRAME_BYTES } from '../core/frames.js';
+import { type Health, healthOf, type NodeHealth, reasonOf, restartInfo } from '../core/health.js';
 import type { Effect, Gate, Notice } from '../core/machine.js';
 import type { Methods, Params, Result } from '../core/methods.js';
 import {
@@ -21,9 +21,10 @@ import { Link } from '../io/link.js';
 import { LivenessFile } from '../io/liveness-file.js';
 import { SafeLog } from '../io/log.js';
 import { identityOf } from '../io/process-identity.js';
+import { ProviderError } from '../io/provider-error.js';
 import { systemRuntime } from '../io/runtime.js';
 import { Scrubber } from '../io/scrubber.js';
-import { checkSecretFile, ProviderError } from '../io/secrets.js';
+import { checkSecretFile } from '../io/secrets.js';
 import { VERSION } from '../version.js';
 import { type CallDetails, localError } from './call-entry.js';
 import { type CallOptions, httpOptions, NO_OPTIONS, Requests } from './call-request.js';
@@ -32,6 +33,7 @@ import { IsolatedEmitter } from './emitter.js';
 import type { ClientEvent, ClientEvents } from './events.js';
 import { GatewayFetch } from './fetch.js';
 import { createGatewayMethods, type GatewayMethods } from './gateway-methods.js';
+import type { InvocationPort } from './invocations.js';
 import { attemptEvent, factsOf, giveUpEvent, lineOf, restartEvent, stateEvent } from './records.js';
 import { RetryAccount } from './retry-account.js';
 
@@ -97,9 +99,27 @@ export function createClient(options: ClientOptions): GatewayClient {
   return new ClientView(core, core.settings.call);
 }
 
+/** What a role adds to a client: what it offers in `connect`, and what it does with what the gateway asks of it. */
+export interface RolePart {
+  offer(): { readonly caps: readonly string[]; readonly commands: readonly string[] };
+  linkUp(hello: Hello): void;
+  linkLost(reason: Reason): void;
+  /** True: it was meant for the role, and is nobody else's business. */
+  event(event: string, payload: unknown): boolean;
+  health(): NodeHealth;
+  close(grace: number): Promise<void>;
+}
+
+export interface RolePort extends InvocationPort {
+  /** Another connection with our identity has taken our place. */
+  replaced(): void;
+}
+
 /** The one shared body behind all views of a client. */
-class ClientCore {
+export class ClientCore {
   readonly settings: Settings;
+  /** What a node adds to a client. */
+  role: RolePart | null = null;
   readonly done: Promise<Outcome>;
   readonly emitter: IsolatedEmitter<ClientEvents>;
   readonly #runtime: Runtime;
@@ -232,6 +252,13 @@ class ClientCore {
         event: (frame) => this.#broadcast(frame),
         unreadable: (why, bytes) => this.#tellUnreadable(why, bytes),
         secret: (value) => this.#scrubber.add(value),
+        warning: (error) =>
+          this.#log.write(
+            'warn',
+            { event: 'device-store', code: error.code, error: error.message, remedy: error.remedy },
+            error.message,
+          ),
+        offer: () => this.role?.offer() ?? { caps: [], commands: [] },
       },
       this.#instanceId,
     );
@@ -279,6 +306,7 @@ class ClientCore {
 
   #setGate(gate: Gate, cut: boolean, failure: Failure | null): void {
     this.#calls.setGate(gate, cut, failure);
+    if (cut) this.role?.linkLost(failure?.reason ?? 'local');
     for (const wake of [...this.#gateWaiters]) wake();
   }
 
@@ -324,6 +352,7 @@ class ClientCore {
   #welcome(hello: Hello, defaulted: readonly string[]): void {
     this.#hello = hello;
     this.#lastSeq = null;
+    this.role?.linkUp(hello);
     this.#calls.maxPayload = hello.policy.maxPayload;
     if (defaulted.length > 0) {
       this.#log.write(
@@ -343,6 +372,7 @@ class ClientCore {
   }
 
   #broadcast(frame: EventFrame): void {
+    if (this.role?.event(frame.event, frame.payload) === true) return;
     const { seq } = frame;
     if (seq !== null) {
       const last = this.#lastSeq;
@@ -418,7 +448,9 @@ class ClientCore {
     if (this.settings.tls.fingerprint !== undefined) {
       // The HTTP client of Node takes no pin of ours, and the credential must not go to a peer that nobody checked.
       const remedy = 'Trust the certificate through NODE_EXTRA_CA_CERTS and leave the fingerprint out, or use call().';
-      return Promise.reject(localError('HOLDFAST_FETCH_PIN', 'fetch', 'HTTP cannot check the pinned fingerprint', remedy));
+      return Promise.reject(
+        localError('HOLDFAST_FETCH_PIN', 'fetch', 'HTTP cannot check the pinned fingerprint', remedy),
+      );
     }
     try {
       return this.#http.fetch(input, plain, httpOptions(gateway, defaults));
@@ -486,7 +518,21 @@ class ClientCore {
       liveness: this.#liveness?.health() ?? {},
       logDropped: this.#log.dropped,
       instanceId: this.#instanceId,
+      node: this.role?.health(),
     });
+  }
+
+  /** What a role needs of the client it is part of. */
+  rolePort(): RolePort {
+    return {
+      runtime: this.#runtime,
+      nodeId: () => this.#link.deviceId,
+      maxPayload: () => this.#hello?.policy.maxPayload ?? MAX_FRAME_BYTES,
+      scrub: (text) => this.#scrubber.text(text),
+      log: (level, record, message) => this.#log.write(level, record, message),
+      call: async (method, params, options) => (await this.call(method, params, options, this.settings.call)).result,
+      replaced: () => this.#driver.push({ type: 'replaced', epoch: this.#driver.state.journey.epoch }),
+    };
   }
 
   close(grace: number): Promise<void> {
@@ -498,7 +544,7 @@ class ClientCore {
     if (this.#ended !== null) return;
     const until = this.#runtime.now() + grace;
     const share = Math.max(0, grace - CLOSE_SHARE_MS);
-    await Promise.all([this.#calls.drain(share), this.#http.drain(share)]);
+    await Promise.all([this.role?.close(share), this.#calls.drain(share), this.#http.drain(share)]);
     this.#driver.push({ type: 'close' });
     if (this.#driver.state.status === 'stopped') return;
     // A gateway may leave our close frame unanswered: the grace is the owner's, and the link is cut at its end.
@@ -530,7 +576,7 @@ export function lastWords(client: GatewayClient, text: string, exitCode: number)
 }
 
 /** A client as one of its users sees it: the shared body, and defaults of its own. */
-class ClientView implements GatewayClient {
+export class ClientView implements GatewayClient {
   readonly #core: ClientCore;
   readonly #defaults: CallDefaults;
   #gateway: GatewayMethods | null = null;

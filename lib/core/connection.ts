@@ -51,6 +51,8 @@ export function transition(policy: Policy, state: State, event: Event, at: At): 
       return isLinked(state) ? fail(policy, state, event.evidence, at) : same(state);
     case 'shutdown':
       return state.status === 'online' ? onShutdown(policy, state, event.restartExpectedMs, at) : same(state);
+    case 'replaced':
+      return state.status === 'online' ? fail(policy, state, { kind: 'replaced' }, at) : same(state);
     case 'draining':
       return state.status === 'online' ? onDraining(state, at) : same(state);
     case 'served':

@@ -2,6 +2,7 @@
  * Evidence in, verdict out: why a dial failed or a link ended, and what may be done about it.
  * Nothing here reads messages for people, except where the gateway gives nothing else; each such place says so.
  */
+import { LIMITS } from './policy.js';
 import {
   CLOSE_CODES,
   CONNECT_CODES,
@@ -48,11 +49,18 @@ export type Evidence =
   /** Our own deadline over the whole dial passed. */
   | { readonly kind: 'deadline'; readonly phase: Phase; readonly ms: number }
   /** `connect` was answered with an error. */
-  | { readonly kind: 'refused'; readonly error: GatewayWord }
+  | {
+      readonly kind: 'refused';
+      readonly error: GatewayWord;
+      /** The next dial has another credential to show. */
+      readonly another?: boolean;
+    }
   /** The socket closed; before the hello, or with phase `online` after it. */
   | { readonly kind: 'closed'; readonly phase: Phase; readonly code: number; readonly reason: string }
   /** A live link was up, but the gateway drained on it for longer than any gateway drains. */
   | { readonly kind: 'drained'; readonly ms: number }
+  /** Another connection with the same device identity has taken our place. */
+  | { readonly kind: 'replaced' }
   /** Nothing was heard on a live link for longer than its limit. */
   | { readonly kind: 'silence'; readonly ms: number }
   /** The peer does not speak our protocol. */
@@ -115,7 +123,7 @@ export function classify(evidence: Evidence, known: Knowledge): Failure {
         `no hello within ${evidence.ms} ms; the dial hung in phase ${evidence.phase} (option reconnect.connectTimeout)`,
       );
     case 'refused':
-      return classifyRefused(evidence.error);
+      return classifyRefused(evidence.error, evidence.another === true);
     case 'closed':
       return evidence.phase === 'online' ? classifyLostLink(evidence, known) : classifyClosedEarly(evidence, known);
     case 'drained':
@@ -127,6 +135,19 @@ export function classify(evidence: Evidence, known: Knowledge): Failure {
         `the gateway drained for ${Math.round(evidence.ms / 1000)} s`,
         {
           remedy: 'Restart the gateway: it does not come out of its drain by itself.',
+        },
+      );
+    case 'replaced':
+      return make(
+        'local',
+        'soon',
+        'online',
+        'HOLDFAST_TWIN',
+        'another connection with this device identity has taken our place',
+        {
+          // Two that fight for a place take it from each other for ever: at most four tries a minute.
+          retryAfter: LIMITS.twinPause,
+          remedy: 'Look for a second host that uses the same state directory or a copy of it, and stop one of them.',
         },
       );
     case 'silence':
@@ -214,13 +235,15 @@ function classifyUpgrade(evidence: Extract<Evidence, { kind: 'upgrade' }>, known
 }
 
 /** `details.reason`, then `details.code`, then the outer code. Details are untrusted: every look is guarded. */
-function classifyRefused(error: GatewayWord): Failure {
+function classifyRefused(error: GatewayWord, another: boolean): Failure {
   const details = isRecord(error.details) ? error.details : {};
   const detailCode = typeof details['code'] === 'string' ? details['code'] : undefined;
   const detailReason = typeof details['reason'] === 'string' ? details['reason'] : undefined;
   const retryAfter = validHint(error.retryAfterMs);
   const common = { gateway: error, ...(retryAfter !== undefined && { retryAfter }) };
-  const verdict = refusalVerdict(error, details, detailCode, detailReason);
+  const found = refusalVerdict(error, details, detailCode, detailReason);
+  // With another credential at hand, nobody has to be waited for.
+  const verdict: Verdict = another && found.action === 'fresh' ? { reason: found.reason, action: 'soon' } : found;
   const code = detailCode ?? detailReason ?? (verdict.reason === 'protocol' ? 'PROTOCOL_MISMATCH' : error.code);
   const message = `the gateway refused connect: ${error.message}`;
   if (verdict.reason === 'pairing-required') return pairing(verdict, code, message, details, common);
@@ -229,7 +252,7 @@ function classifyRefused(error: GatewayWord): Failure {
     ...(verdict.remedy !== undefined && { remedy: verdict.remedy }),
     ...(verdict.action !== 'soon' && { awaiting: verdict.remedy ?? REMEDIES[verdict.reason] }),
     // A nonce or time refused once is worth a new challenge; three in a row are a fault of ours.
-    ...(verdict.action === 'soon' && verdict.reason === 'unauthorized' && { strike: true }),
+    ...(verdict.action === 'soon' && verdict.reason === 'unauthorized' && !another && { strike: true }),
   });
 }
 

@@ -125,15 +125,31 @@ const helloShape = z.object({
   type: z.literal('hello-ok'),
   protocol: z.number().int().positive(),
   server: z.object({ version: text, connId: text, bootId: text }).catch({}),
-  auth: z.object({ role: text, scopes: z.array(z.string()).catch([]), method: text }).catch({ scopes: [] }),
+  auth: z
+    .object({
+      role: text,
+      scopes: z.array(z.string()).catch([]),
+      method: text,
+      deviceToken: z.string().min(1).optional().catch(undefined),
+      issuedAtMs: z.number().int().optional().catch(undefined),
+    })
+    .catch({ scopes: [] }),
   policy: z.object({ maxPayload: z.unknown().optional(), tickIntervalMs: z.unknown().optional() }).catch({}),
   features: z.object({ methods: z.array(z.string()).catch([]) }).catch({ methods: [] }),
 });
 
+/** A device token that a hello carries. It is in no other place of what is handed on. */
+export interface IssuedDeviceToken {
+  readonly token: string;
+  readonly issuedAtMs?: number;
+}
+
 export type ParsedHello =
   | {
       readonly ok: true;
-      readonly hello: Hello /** Fields that were unusable and took their default. */;
+      readonly hello: Hello;
+      readonly issued: IssuedDeviceToken | null;
+      /** Fields that were unusable and took their default. */
       readonly defaulted: readonly string[];
     }
   | { readonly ok: false; readonly why: string };
@@ -160,7 +176,10 @@ export function parseHello(payload: unknown): ParsedHello {
     methods: features.methods,
     raw: withoutSecrets(payload as Record<string, unknown>),
   };
-  return { ok: true, hello, defaulted };
+  const { deviceToken, issuedAtMs } = auth;
+  const issued =
+    deviceToken === undefined ? null : { token: deviceToken, ...(issuedAtMs !== undefined && { issuedAtMs }) };
+  return { ok: true, hello, issued, defaulted };
 }
 
 export function identityOf(hello: Hello): GatewayIdentity {

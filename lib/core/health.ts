@@ -51,6 +51,23 @@ export interface Health {
   };
   readonly log: { readonly dropped: number };
   readonly instanceId: string;
+  /** Of a node. */
+  readonly node?: NodeHealth;
+}
+
+export interface NodeHealth {
+  readonly deviceId?: string;
+  /**
+   * Whether the gateway sends this link its invocations: `proven` by an answer that only the registered link gets,
+   * `pending-approval` while its commands await approval, `unproven` where the gateway's version cannot tell.
+   */
+  readonly registration: 'proven' | 'pending-approval' | 'unproven';
+  readonly invocations: {
+    readonly running: number;
+    readonly served: number;
+    readonly failed: number;
+    readonly aborted: number;
+  };
 }
 
 /** Facts that the machine does not hold. */
@@ -63,6 +80,7 @@ export interface HealthInput {
   readonly liveness: Health['liveness'];
   readonly logDropped: number;
   readonly instanceId: string;
+  readonly node: NodeHealth | undefined;
 }
 
 export function healthOf(policy: Policy, state: State, input: HealthInput): Health {
@@ -101,6 +119,7 @@ export function healthOf(policy: Policy, state: State, input: HealthInput): Heal
     liveness: input.liveness,
     log: { dropped: input.logDropped },
     instanceId: input.instanceId,
+    ...(input.node !== undefined && { node: input.node }),
   };
 }
 

@@ -10,7 +10,13 @@ import type { Runtime } from './runtime.js';
 import type { Reason, Role, Safety } from './vocabulary.js';
 
 /** A secret, or where to find it. Read afresh before every dial, so that a rotated one heals the client. */
-export type Secret = string | { readonly file: string } | { readonly env: string } | (() => string | Promise<string>);
+export type Secret =
+  | string
+  | { readonly file: string }
+  | { readonly env: string }
+  /** Program and arguments, without a shell; `timeout` in ms, default 10 000. Its first line is the secret. */
+  | { readonly command: readonly [string, ...string[]]; readonly timeout?: number }
+  | (() => string | Promise<string>);
 
 /** Any logger with these four, in the style of pino: `(record, message)`. */
 export interface Logger {
@@ -35,6 +41,11 @@ export interface CallDefaults {
   maxAttempts?: number;
   /** Default: from the table of methods; unknown methods are `once`. */
   safety?: Safety;
+}
+
+export interface DeviceOptions {
+  /** Folder of the identity and the device tokens, mode 0700. */
+  stateDir: string;
 }
 
 export interface ReconnectOptions {
@@ -69,6 +80,8 @@ export interface ClientOptions {
   /** Default `operator.admin`, `operator.read`, `operator.write` for an operator, none for a node. */
   scopes?: string[];
   client?: { id?: string; version?: string; mode?: string; displayName?: string };
+  /** Ed25519 identity of this device, made on first start under `stateDir`. Default false; a node needs one. */
+  device?: DeviceOptions | false;
   tls?: { fingerprint?: string; ca?: string | Uint8Array };
   /** `ws://` beyond loopback is refused unless true. Default false. */
   allowPlaintext?: boolean;
@@ -103,6 +116,7 @@ const secret = z.union([
   z.string().min(1),
   z.strictObject({ file: z.string().min(1) }),
   z.strictObject({ env: z.string().min(1) }),
+  z.strictObject({ command: z.tuple([z.string().min(1)], z.string()), timeout: duration.optional() }),
   provider,
 ]);
 
@@ -154,6 +168,7 @@ const optionsShape = z.strictObject({
       displayName: z.string().min(1).optional(),
     })
     .optional(),
+  device: z.union([z.literal(false), z.strictObject({ stateDir: z.string().min(1) })]).optional(),
   tls: z
     .strictObject({
       fingerprint: z.string().optional(),
@@ -210,6 +225,7 @@ export interface Settings {
     readonly mode: string;
     readonly displayName: string | undefined;
   };
+  readonly device: DeviceOptions | null;
   readonly tls: { readonly fingerprint: string | undefined; readonly ca: string | Uint8Array | undefined };
   readonly allowPlaintext: boolean;
   readonly policy: Policy;
@@ -232,6 +248,9 @@ export function parseOptions(input: ClientOptions, label: string, version: strin
   const options = parsed.data as ClientOptions;
   if (typeof options.url === 'string') checkUrl(options.url, options.allowPlaintext ?? false);
   const role = options.role ?? 'operator';
+  if (role === 'node' && (options.device === undefined || options.device === false)) {
+    throw optionError('device: a node needs an identity; name its `stateDir`');
+  }
   return {
     url: options.url,
     token: options.token,
@@ -244,6 +263,7 @@ export function parseOptions(input: ClientOptions, label: string, version: strin
       mode: options.client?.mode ?? (role === 'operator' ? 'backend' : 'node'),
       displayName: options.client?.displayName,
     },
+    device: options.device === undefined || options.device === false ? null : options.device,
     tls: { fingerprint: options.tls?.fingerprint, ca: options.tls?.ca },
     allowPlaintext: options.allowPlaintext ?? false,
     policy: policyOf(options, label),

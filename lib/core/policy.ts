@@ -40,6 +40,8 @@ export const LIMITS = {
   falseAlarms: 3,
   /** A hint beyond this is cut. */
   maxHint: 300_000,
+  /** Between two tries of a host whose identity is used by another one too. */
+  twinPause: 15_000,
   /** A lockout without a time is not asked again sooner. */
   rateLimitFloor: 15_000,
   /** After `shutdown` the gateway closes within ms; a link it leaves open is cut after the hint and this. */

@@ -24,7 +24,7 @@ import {
   stateError,
   writePrivateFile,
 } from './private-file.js';
-import { codeOf } from './secrets.js';
+import { codeOf } from './provider-error.js';
 
 /** The identity of this device. Its private key is in no property, no JSON and no `util.inspect`. */
 export interface DeviceIdentity extends DeviceSigner {}

@@ -24,7 +24,7 @@ import {
   stateError,
   writePrivateFile,
 } from './private-file.js';
-import { describe } from './secrets.js';
+import { describe } from './provider-error.js';
 
 /** What a gateway issues in its hello. */
 export interface IssuedToken {

@@ -1,6 +1,7 @@
 /** HTTP as it is seen from here: how an attempt broke, and bodies that cannot hang or end by half unnoticed. */
+
+import { codeOf } from './provider-error.js';
 import type { Runtime } from './runtime.js';
-import { codeOf } from './secrets.js';
 
 /** Facts of a broken attempt, without judgement. */
 export interface FetchFacts {

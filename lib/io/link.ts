@@ -3,8 +3,8 @@
  * sees becomes events of the machine, with the epoch of their dial.
  */
 
-import { isGatewayError } from '../core/errors.js';
-import { type Evidence, isRecord } from '../core/failure.js';
+import { type GatewayError, isGatewayError } from '../core/errors.js';
+import { type Evidence, type GatewayWord, isRecord } from '../core/failure.js';
 import {
   type Challenge,
   type EventFrame,
@@ -20,10 +20,12 @@ import {
 } from '../core/frames.js';
 import type { Event } from '../core/machine.js';
 import { checkUrl, type Settings, type Target } from '../core/options.js';
+import { Credentials, type Prepared } from './credentials.js';
 import type { LinkPort } from './driver.js';
+import { describe, PROVIDER_DEADLINE_MS, ProviderError } from './provider-error.js';
 import { watchReadiness } from './readiness.js';
 import type { Runtime } from './runtime.js';
-import { askProvider, describe, PROVIDER_DEADLINE_MS, ProviderError, readSecret } from './secrets.js';
+import { askProvider, readSecret } from './secrets.js';
 import { GatewaySocket } from './socket.js';
 
 /** Protocol versions offered, in one dial: every gateway from 2026.4.15 to 2026.9.6 accepts the range. */
@@ -41,11 +43,10 @@ export interface LinkEvents {
   unreadable(why: string, bytes: number): void;
   /** A secret was read: its value must appear in no output. */
   secret(value: string): void;
-}
-
-interface Credentials {
-  readonly token?: string;
-  readonly password?: string;
+  /** The store of device tokens could not be written; the link is good all the same. */
+  warning(error: GatewayError): void;
+  /** What a node offers. */
+  offer(): { readonly caps: readonly string[]; readonly commands: readonly string[] };
 }
 
 interface Dial {
@@ -63,6 +64,7 @@ export class Link implements LinkPort {
   readonly #runtime: Runtime;
   readonly #events: LinkEvents;
   readonly #instanceId: string;
+  readonly #credentials: Credentials;
   #dial: Dial | null = null;
   #target: Target | null = null;
   #heardAt = 0;
@@ -73,6 +75,11 @@ export class Link implements LinkPort {
     this.#runtime = runtime;
     this.#events = events;
     this.#instanceId = instanceId;
+    this.#credentials = new Credentials(settings, events);
+  }
+
+  get deviceId(): string | undefined {
+    return this.#credentials.deviceId;
   }
 
   heardAt(): number {
@@ -127,25 +134,17 @@ export class Link implements LinkPort {
 
   /** Asks the providers, each under its deadline, and opens the socket. */
   async #prepare(dial: Dial): Promise<void> {
-    const { url, token, password, allowPlaintext } = this.#settings;
+    const { url, allowPlaintext } = this.#settings;
     const signal = dial.abort.signal;
     const deadline = this.#runtime.setTimer(() => dial.abort.abort(), PROVIDER_DEADLINE_MS);
     try {
       const address = typeof url === 'string' ? url : await askProvider('url', url, signal);
       const target = checkUrl(address, allowPlaintext);
-      const [tokenNow, passwordNow] = await Promise.all([
-        token === undefined ? undefined : readSecret('token', token, signal),
-        password === undefined ? undefined : readSecret('password', password, signal),
-      ]);
-      for (const value of [tokenNow, passwordNow]) if (value !== undefined) this.#events.secret(value);
+      const prepared = await this.#credentials.prepare(target, signal);
       if (this.#dial !== dial) return;
       this.#target = target;
       this.#events.push({ type: 'target', epoch: dial.epoch, loopback: target.loopback });
-      const credentials = {
-        ...(tokenNow !== undefined && { token: tokenNow }),
-        ...(passwordNow !== undefined && { password: passwordNow }),
-      };
-      this.#open(dial, target, credentials);
+      this.#open(dial, target, prepared);
     } finally {
       deadline.clear();
     }
@@ -186,7 +185,7 @@ export class Link implements LinkPort {
     this.#down(dial, providerEvidence(error));
   }
 
-  #open(dial: Dial, target: Target, credentials: Credentials): void {
+  #open(dial: Dial, target: Target, prepared: Prepared): void {
     const { fingerprint, ca } = this.#settings.tls;
     dial.socket = new GatewaySocket(
       { url: target.url, secure: target.secure, fingerprint, ca },
@@ -195,7 +194,7 @@ export class Link implements LinkPort {
         open: () => {
           dial.stage = 'challenge';
         },
-        text: (text, bytes) => this.#text(dial, credentials, text, bytes),
+        text: (text, bytes) => this.#text(dial, prepared, text, bytes),
         sign: () => {
           this.#heardAt = this.#runtime.now();
         },
@@ -212,7 +211,7 @@ export class Link implements LinkPort {
     this.#events.push({ type: 'down', epoch: dial.epoch, evidence });
   }
 
-  #text(dial: Dial, credentials: Credentials, text: string, bytes: number): void {
+  #text(dial: Dial, prepared: Prepared, text: string, bytes: number): void {
     if (this.#dial !== dial) return;
     this.#heardAt = this.#runtime.now();
     const parsed = parseFrame(text);
@@ -228,9 +227,9 @@ export class Link implements LinkPort {
     } else if (frame.type === 'event') {
       // Ticks and broadcasts before the hello are not ours yet; a second challenge is ignored.
       if (frame.event === 'connect.challenge' && dial.stage === 'challenge')
-        this.#challenge(dial, frame.payload, credentials);
+        this.#challenge(dial, frame.payload, prepared);
     } else if (dial.stage === 'hello' && frame.id === CONNECT_ID) {
-      this.#answer(dial, frame);
+      this.#answer(dial, frame, prepared);
     }
   }
 
@@ -254,19 +253,20 @@ export class Link implements LinkPort {
     });
   }
 
-  #challenge(dial: Dial, payload: unknown, credentials: Credentials): void {
+  #challenge(dial: Dial, payload: unknown, prepared: Prepared): void {
     const challenge = parseChallenge(payload);
-    if (challenge === null) {
+    // Without the gateway's time a device cannot sign; ours may be off by more than it allows.
+    if (challenge === null || (prepared.device !== null && challenge.ts === null)) {
       this.#down(dial, {
         kind: 'garbage',
         phase: 'challenge',
         code: 'BAD_CHALLENGE',
-        message: 'the challenge has no usable nonce',
+        message: 'the challenge has no usable nonce or time',
       });
       return;
     }
     dial.stage = 'hello';
-    const text = encodeRequest(CONNECT_ID, 'connect', this.#connectParams(challenge, credentials));
+    const text = encodeRequest(CONNECT_ID, 'connect', this.#connectParams(challenge, prepared));
     if (Buffer.byteLength(text) > MAX_HANDSHAKE_BYTES) {
       this.#down(dial, {
         kind: 'trust',
@@ -280,30 +280,46 @@ export class Link implements LinkPort {
   }
 
   /** A closed schema on the other side: an unknown key or an empty optional is refused. */
-  #connectParams(_challenge: Challenge, credentials: Credentials): object {
+  #connectParams(challenge: Challenge, prepared: Prepared): object {
     const { client, role, scopes } = this.#settings;
+    const presented = { platform: process.platform, deviceFamily: deviceFamily() };
+    const device = this.#credentials.prove(prepared, challenge, presented);
+    const { caps, commands } = this.#events.offer();
     return {
       minProtocol: PROTOCOLS.min,
       maxProtocol: PROTOCOLS.max,
       client: {
         id: client.id,
         version: client.version,
-        platform: process.platform,
+        platform: presented.platform,
         mode: client.mode,
+        ...(device !== undefined && { deviceFamily: presented.deviceFamily }),
         ...(client.displayName !== undefined && { displayName: client.displayName }),
         instanceId: this.#instanceId,
       },
       role,
       scopes,
-      caps: [],
-      ...(Object.keys(credentials).length > 0 && { auth: credentials }),
+      caps,
+      ...(role === 'node' && { commands }),
+      ...(Object.keys(prepared.auth).length > 0 && { auth: prepared.auth }),
+      ...(device !== undefined && { device }),
     };
   }
 
-  #answer(dial: Dial, frame: ResponseFrame): void {
+  /** Refused: the link is over at once, and told of once it is known whether another credential is at hand. */
+  async #refused(dial: Dial, error: GatewayWord, prepared: Prepared): Promise<void> {
+    const target = this.#target;
+    const another = target !== null && (await this.#credentials.refused(prepared, error, target));
+    this.#down(dial, { kind: 'refused', error, ...(another && { another }) });
+  }
+
+  #answer(dial: Dial, frame: ResponseFrame, prepared: Prepared): void {
     if (!frame.ok) {
       const error = frame.error ?? { code: 'UNKNOWN', message: 'refused without an error' };
-      this.#down(dial, { kind: 'refused', error });
+      // The close that follows must not be taken for the whole story.
+      dial.stage = 'dialing';
+      dial.socket?.terminate();
+      this.#refused(dial, error, prepared).catch((fault: unknown) => this.#unprepared(dial, fault));
       return;
     }
     const parsed = parseHello(frame.payload);
@@ -314,6 +330,7 @@ export class Link implements LinkPort {
     dial.stage = 'online';
     dial.socket?.established();
     const { hello } = parsed;
+    if (this.#target !== null) this.#credentials.accepted(prepared, hello, parsed.issued, this.#target);
     this.#events.hello(hello, parsed.defaulted);
     this.#events.push({
       type: 'hello',
@@ -321,6 +338,16 @@ export class Link implements LinkPort {
       hello: { identity: identityOf(hello), tickInterval: hello.policy.tickIntervalMs },
     });
   }
+}
+
+/** How the gateway's own node names its host; pinned at pairing together with the platform. */
+function deviceFamily(): string {
+  const families: Readonly<Partial<Record<NodeJS.Platform, string>>> = {
+    darwin: 'Mac',
+    linux: 'Linux',
+    win32: 'Windows',
+  };
+  return families[process.platform] ?? 'Other';
 }
 
 function providerEvidence(error: unknown): Evidence {

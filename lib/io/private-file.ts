@@ -9,7 +9,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { GatewayError } from '../core/errors.js';
 import { isRecord } from '../core/failure.js';
 import { onAbort } from './abort.js';
-import { codeOf, describe } from './secrets.js';
+import { codeOf, describe } from './provider-error.js';
 
 /** The calls of the file system that are used, and who we are. Replaced in tests. */
 export interface PrivateSystem {

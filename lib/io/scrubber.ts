@@ -24,7 +24,7 @@ export class Scrubber {
     const known = this.#pattern === null ? text : this.#withoutRest(text.replace(this.#pattern, '[redacted]'));
     // Secrets that were never ours to know: in addresses, in headers that somebody quotes.
     return known
-      .replace(/(\w+:\/\/)[^\s/@]+@/g, '$1[redacted]@')
+      .replace(/\b([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/@]+@/gi, '$1[redacted]@')
       .replace(/([?&](?:token|password|secret|key|access_token)=)[^\s&#]+/gi, '$1[redacted]')
       .replace(/(bearer\s+)[\w.~+/=-]{6,}/gi, '$1[redacted]');
   }

@@ -5,8 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { printable } from '../core/failure.js';
 import { onAbort } from './abort.js';
+import { codeOf, PROVIDER_DEADLINE_MS, ProviderError } from './provider-error.js';
 import { Scrubber } from './scrubber.js';
-import { codeOf, PROVIDER_DEADLINE_MS, ProviderError } from './secrets.js';
 
 export interface SecretCommandOptions {
   /** The program and its arguments. A program without a slash is looked for in PATH. */

@@ -1,25 +1,8 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { optionError, type Secret } from '../core/options.js';
-
-/** A provider failed: the dial it was asked for is over, and the next one asks again. */
-export class ProviderError extends Error {
-  override readonly name: string = 'ProviderError';
-  readonly provider: string;
-  readonly code: string;
-  /** It answered, with something that can never be right. */
-  readonly invalid: boolean;
-
-  constructor(provider: string, code: string, message: string, invalid = false) {
-    super(message);
-    this.provider = provider;
-    this.code = code;
-    this.invalid = invalid;
-  }
-}
-
-/** How long a provider may take, in ms. */
-export const PROVIDER_DEADLINE_MS = 10_000;
+import { codeOf, describe, PROVIDER_DEADLINE_MS, ProviderError } from './provider-error.js';
+import { runSecretCommand } from './secret-command.js';
 
 /**
  * Asks a function of the owner for a text, guarded: it may throw, reject (with anything), never settle, or answer
@@ -53,6 +36,16 @@ export function checkSecretFile(option: string, secret: Secret | undefined): voi
 export async function readSecret(provider: string, secret: Secret, signal: AbortSignal): Promise<string> {
   if (typeof secret === 'string') return headerSafe(provider, secret);
   if (typeof secret === 'function') return headerSafe(provider, await askProvider(provider, secret, signal));
+  if ('command' in secret) {
+    const { command, timeout } = secret;
+    const value = await runSecretCommand({
+      command,
+      provider,
+      signal,
+      ...(timeout !== undefined && { timeoutMs: timeout }),
+    });
+    return headerSafe(provider, value);
+  }
   if ('env' in secret) {
     const value = process.env[secret.env];
     if (value === undefined || value === '')
@@ -111,14 +104,4 @@ function headerSafe(provider: string, value: string): string {
     );
   }
   return value;
-}
-
-export function codeOf(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
-  return typeof error.code === 'string' ? error.code : undefined;
-}
-
-export function describe(error: unknown): string {
-  if (error instanceof Error) return error.message;
-  return error === undefined ? 'it rejected with undefined' : String(error);
 }

@@ -6,7 +6,7 @@ import { type Evidence, printable } from '../core/failure.js';
 import { MAX_FRAME_BYTES } from '../core/frames.js';
 import { retryAfterOf } from '../core/http-verdicts.js';
 import type { Phase } from '../core/vocabulary.js';
-import { codeOf, describe } from './secrets.js';
+import { codeOf, describe } from './provider-error.js';
 
 export interface SocketTarget {
   readonly url: string;

@@ -3,7 +3,7 @@
  * buffer; a reader that has stopped reading never stops the loop, it only costs lines.
  */
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
-import { codeOf } from './secrets.js';
+import { codeOf } from './provider-error.js';
 
 /** What is kept for a reader that does not read, in bytes; beyond it lines are dropped. */
 const BACKLOG = 1024 * 1024;

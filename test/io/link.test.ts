@@ -34,6 +34,8 @@ function rig(to: { url: string; token?: string }, options: Partial<ClientOptions
     event: ({ event }: { event: string }): void => void frames.push(`event ${event}`),
     unreadable: (why: string): void => void frames.push(`unreadable: ${why}`),
     secret: (value: string): void => void secrets.push(value),
+    warning: (): void => {},
+    offer: () => ({ caps: [], commands: [] }),
   };
   const link = new Link(settings, systemRuntime, events, 'instance-1');
   return { link, pushed, hellos, secrets, frames, [Symbol.dispose]: () => link.hangUp('terminate') };

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
+import { ProviderError } from '../../lib/io/provider-error.js';
 import { runSecretCommand, type SecretCommandOptions } from '../../lib/io/secret-command.js';
-import { ProviderError } from '../../lib/io/secrets.js';
 import { bounded, eventually } from '../support/collect.js';
 import { scratch } from '../support/liveness-records.js';
 

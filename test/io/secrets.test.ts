@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { isGatewayError } from '../../lib/index.js';
-import { askProvider, checkSecretFile, ProviderError, readSecret } from '../../lib/io/secrets.js';
+import { ProviderError } from '../../lib/io/provider-error.js';
+import { askProvider, checkSecretFile, readSecret } from '../../lib/io/secrets.js';
 import { scratch } from '../support/liveness-records.js';
 
 const { signal } = new AbortController();

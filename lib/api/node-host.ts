@@ -1,0 +1,166 @@
+/** A client in the role of a node: it offers commands, and the gateway asks it to run them. */
+import { type GatewayError, isGatewayError } from '../core/errors.js';
+import { isRecord } from '../core/failure.js';
+import type { Hello } from '../core/frames.js';
+import type { NodeHealth } from '../core/health.js';
+import type { ClientOptions, DeviceOptions } from '../core/options.js';
+import type { Timer } from '../core/runtime.js';
+import type { Reason } from '../core/vocabulary.js';
+import { ClientCore, ClientView, type GatewayClient, type RolePart, type RolePort } from './client.js';
+import { Invocations, type InvokeHandler } from './invocations.js';
+
+/** Options of a node host. */
+export interface NodeHostOptions extends Omit<ClientOptions, 'role' | 'device'> {
+  /** Where its identity and its device tokens are kept. */
+  device: DeviceOptions;
+  /** Capabilities that it advertises. Default none. */
+  caps?: string[];
+}
+
+export interface NodeHost extends GatewayClient {
+  /**
+   * Serves a command; returns its off. Commands are advertised with the next `connect`, so register them before `start()`.
+   * @throws GatewayError with reason `local` for a name that is empty or taken.
+   */
+  handle(command: string, handler: InvokeHandler): () => void;
+}
+
+/** How often a node asks whether the gateway still counts it, and how soon it asks again when in doubt, in ms. */
+const ASK_MS = 60_000;
+const DOUBT_MS = 1000;
+
+/**
+ * Makes a node host. It does nothing until `start()`.
+ * @throws GatewayError with reason `local` when an option is wrong.
+ */
+export function createNodeHost(options: NodeHostOptions): NodeHost {
+  const { caps, ...rest } = options;
+  const core = new ClientCore({ ...rest, role: 'node' });
+  const part = new NodePart(core.rolePort(), caps ?? []);
+  core.role = part;
+  return new NodeHostView(core, part);
+}
+
+class NodeHostView extends ClientView implements NodeHost {
+  readonly #part: NodePart;
+
+  constructor(core: ClientCore, part: NodePart) {
+    super(core, core.settings.call);
+    this.#part = part;
+  }
+
+  handle(command: string, handler: InvokeHandler): () => void {
+    return this.#part.invocations.handle(command, handler);
+  }
+}
+
+class NodePart implements RolePart {
+  readonly invocations: Invocations;
+  readonly #port: RolePort;
+  readonly #caps: readonly string[];
+  #registration: NodeHealth['registration'] = 'unproven';
+  #ask: Timer | null = null;
+  /** Answers in a row that another connection took our place. */
+  #doubts = 0;
+  /** Counts links: an answer that comes late is about another one. */
+  #link = 0;
+
+  constructor(port: RolePort, caps: readonly string[]) {
+    this.#port = port;
+    this.#caps = caps;
+    this.invocations = new Invocations(port);
+  }
+
+  offer(): { readonly caps: readonly string[]; readonly commands: readonly string[] } {
+    return { caps: this.#caps, commands: this.invocations.commands() };
+  }
+
+  linkUp(_hello: Hello): void {
+    this.#link += 1;
+    this.#doubts = 0;
+    this.#registration = 'unproven';
+    this.invocations.linkUp();
+    this.#askIn(0);
+  }
+
+  linkLost(reason: Reason): void {
+    this.#ask?.clear();
+    this.#ask = null;
+    this.invocations.linkLost(reason);
+  }
+
+  event(event: string, payload: unknown): boolean {
+    if (event === 'node.pair.resolved' && isRecord(payload) && payload['decision'] === 'approved') this.#askIn(0);
+    return this.invocations.onEvent(event, payload);
+  }
+
+  health(): NodeHealth {
+    const { running, served, failed, aborted } = this.invocations.counts();
+    const deviceId = this.#port.nodeId();
+    return {
+      registration: this.#registration,
+      invocations: { running, served, failed, aborted },
+      ...(deviceId !== undefined && { deviceId }),
+    };
+  }
+
+  close(grace: number): Promise<void> {
+    this.#ask?.clear();
+    this.#ask = null;
+    return this.invocations.close(grace);
+  }
+
+  #askIn(ms: number): void {
+    this.#ask?.clear();
+    this.#ask = this.#port.runtime.setTimer(() => {
+      this.#ask = null;
+      this.#askGateway(this.#link).catch(() => {});
+    }, ms);
+  }
+
+  /** A cheap request of our own. Ticks do not prove that a node is registered: a replaced one goes on getting them. */
+  async #askGateway(link: number): Promise<void> {
+    try {
+      await this.#port.call('node.pending.pull', {}, { retry: 'never' });
+      if (link === this.#link) this.#proven();
+    } catch (error) {
+      if (link === this.#link && isGatewayError(error)) this.#doubted(error);
+    }
+  }
+
+  #proven(): void {
+    this.#doubts = 0;
+    if (this.#registration !== 'proven')
+      this.#port.log(
+        'info',
+        { event: 'node-registered', nodeId: this.#port.nodeId() },
+        'the gateway counts this node as registered',
+      );
+    this.#registration = 'proven';
+    this.#askIn(ASK_MS);
+  }
+
+  #doubted(error: GatewayError): void {
+    if (error.code !== 'PAIRING_CHANGED') {
+      // Versions that know no such request, or a link that ended: nothing is proven.
+      this.#askIn(ASK_MS);
+      return;
+    }
+    if (error.outcome === 'not-executed') {
+      this.#doubts += 1;
+      if (this.#doubts >= 2) this.#port.replaced();
+      else this.#askIn(DOUBT_MS);
+      return;
+    }
+    if (this.#registration !== 'pending-approval') {
+      const remedy = 'Run on the gateway host: openclaw nodes pending, then openclaw nodes approve <requestId>';
+      this.#port.log(
+        'warn',
+        { event: 'node-approval', nodeId: this.#port.nodeId(), remedy },
+        `the commands of this node await approval. ${remedy}`,
+      );
+    }
+    this.#registration = 'pending-approval';
+    this.#askIn(15_000);
+  }
+}
