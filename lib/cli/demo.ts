@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient, type GatewayClient } from '../api/client.js';
 import { probe } from '../api/probe.js';
+import { provisionAgent } from '../api/provision.js';
 import { isGatewayError } from '../core/errors.js';
 import { EXIT } from '../core/vocabulary.js';
 import { createTestGateway } from '../testing/index.js';
@@ -33,6 +34,8 @@ interface Target {
   readonly url: string;
   readonly token: { readonly file: string } | { readonly env: string } | string;
   readonly name: string;
+  /** It is ours alone: a tenant may be made on it. */
+  readonly provisions: boolean;
   close(): Promise<void>;
 }
 
@@ -66,6 +69,7 @@ async function targetOf(flags: Flags): Promise<Target> {
       url,
       token: file === undefined ? { env: env ?? '' } : { file },
       name: 'the gateway',
+      provisions: false,
       close: async () => {},
     };
   }
@@ -76,6 +80,7 @@ async function targetOf(flags: Flags): Promise<Target> {
     url: gateway.url,
     token: gateway.token,
     name: `the embedded gateway (${emulate})`,
+    provisions: true,
     close: () => gateway.close(),
   };
 }
@@ -104,9 +109,9 @@ async function show(target: Target, file: string, io: CliIo): Promise<number> {
     const hello = await client.start().ready({ timeout: LIMIT_MS });
     say(`connected to ${target.name}, version ${hello.server.version ?? 'unknown'}, protocol ${hello.protocol}`);
     watch.begin();
+    const meanwhile = workDuringRestart(client, target.provisions, say);
     await restartIt(client, say);
-    await client.call('health', {}, { deadline: LIMIT_MS });
-    say('a call made after the restart was answered');
+    await meanwhile;
   } finally {
     watch.end();
     await client.close();
@@ -117,6 +122,35 @@ async function show(target: Target, file: string, io: CliIo): Promise<number> {
   );
   say(`liveness file: judged ${looks} times, ${notFresh === 0 ? 'fresh each time' : `NOT fresh ${notFresh} times`}`);
   return seen.restarts > 0 && notFresh === 0 ? EXIT.closed : EXIT.broken;
+}
+
+/** What a backend does while the gateway is away: it calls and provisions as ever, without any code for restarts. */
+async function workDuringRestart(
+  client: GatewayClient,
+  provisions: boolean,
+  say: (text: string) => void,
+): Promise<void> {
+  await new Promise<void>((resolve) => {
+    client.on('restart', ({ phase }) => {
+      if (phase === 'began') resolve();
+    });
+  });
+  const call = client.callDetailed('health', {}, { deadline: LIMIT_MS }).then(({ waited, restarts }) => {
+    say(
+      `a call made while the gateway was away was answered after ${(waited / 1000).toFixed(2)} s (${restarts.join() || 'held, never refused'})`,
+    );
+  });
+  await Promise.all([call, provisions ? provisionTenant(client, say) : undefined]);
+}
+
+async function provisionTenant(client: GatewayClient, say: (text: string) => void): Promise<void> {
+  const files = { 'SOUL.md': '# Soul', 'USER.md': '# User', 'IDENTITY.md': '# Identity', 'MEMORY.md': '# Memory' };
+  const { agentId, files: written } = await provisionAgent(client, {
+    name: 'tenant-1',
+    workspace: '/demo/tenant-1',
+    files,
+  });
+  say(`a tenant provisioned meanwhile: agent ${agentId}, ${written.length} files, each once`);
 }
 
 /** Has the gateway restart itself and waits until the client is back. 2026.4.26 restarts when an agent is created. */
