@@ -6,7 +6,8 @@ import type { NodeHealth } from '../core/health.js';
 import type { ClientOptions, DeviceOptions } from '../core/options.js';
 import type { Timer } from '../core/runtime.js';
 import type { Reason } from '../core/vocabulary.js';
-import { ClientCore, ClientView, type GatewayClient, type RolePart, type RolePort } from './client.js';
+import { ClientView, type GatewayClient } from './client.js';
+import { ClientCore, type RolePart, type RolePort } from './client-core.js';
 import { Invocations, type InvokeHandler } from './invocations.js';
 
 /** Options of a node host. */
