@@ -1,7 +1,7 @@
 export type { AgentRun, AgentRunOptions } from './api/agent-run.js';
 export type { CallDetails, Confirm, Confirmation } from './api/call-entry.js';
 export type { CallOptions } from './api/call-request.js';
-export { createClient, type GatewayClient, type Outcome } from './api/client.js';
+export { type CallArguments, createClient, type GatewayClient, type Outcome } from './api/client.js';
 export type {
   AttemptEvent,
   BroadcastEvent,

@@ -11,6 +11,12 @@ import { createGatewayMethods, type GatewayMethods } from './gateway-methods.js'
 
 export type { Outcome } from './client-core.js';
 
+/** Parameters of a known method, which may be left out where none is required, and options. */
+export type CallArguments<M extends keyof Methods> =
+  Record<never, never> extends Params<M>
+    ? [params?: Params<M>, options?: CallOptions]
+    : [params: Params<M>, options?: CallOptions];
+
 export interface GatewayClient extends AsyncDisposable {
   /** Begins to dial. Calling it again changes nothing. @throws GatewayError after the client has stopped. */
   start(): this;
@@ -21,18 +27,14 @@ export interface GatewayClient extends AsyncDisposable {
    * until a first failed attempt says what is wrong.
    * @throws GatewayError only; `reason` says why, `outcome` what became of it, `remedy` what to do first.
    */
-  call<M extends keyof Methods>(method: M, params: Params<M>, options?: CallOptions): Promise<Result<M>>;
+  call<M extends keyof Methods>(method: M, ...rest: CallArguments<M>): Promise<Result<M>>;
   call<T = unknown, M extends string = string>(
     method: M extends keyof Methods ? never : M,
     params?: unknown,
     options?: CallOptions,
   ): Promise<T>;
   /** As `call`, and tells what it took: attempts, time spent waiting, restarts. */
-  callDetailed<M extends keyof Methods>(
-    method: M,
-    params: Params<M>,
-    options?: CallOptions,
-  ): Promise<CallDetails<Result<M>>>;
+  callDetailed<M extends keyof Methods>(method: M, ...rest: CallArguments<M>): Promise<CallDetails<Result<M>>>;
   callDetailed<T = unknown, M extends string = string>(
     method: M extends keyof Methods ? never : M,
     params?: unknown,

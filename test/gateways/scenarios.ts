@@ -158,7 +158,7 @@ export const SCENARIOS: readonly Scenario[] = [
         assert.ok(performance.now() - asked < AT_ONCE, `${what}: a genuine failure is reported at once`);
       };
       await refused('an unknown method', client.call('no.such.method', {}), /^unknown method/);
-      const unknownKey = client.call('agents.list', { zzz: 1 });
+      const unknownKey = client.call<unknown>('agents.list', { zzz: 1 });
       await refused('an unknown key', unknownKey, /unexpected property 'zzz'/);
       const unknownFile = client.call('agents.files.set', { agentId: 'main', name: 'notes.md', content: '' });
       await refused('a file outside the closed set', unknownFile, /^unsupported file "notes.md"$/);
