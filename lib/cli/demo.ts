@@ -118,7 +118,7 @@ async function show(target: Target, file: string, io: CliIo): Promise<number> {
   }
   const { looks, notFresh } = watch.result();
   say(
-    `restart ridden out: ${seen.restarts}, without a link for ${(seen.downMs / 1000).toFixed(2)} s, ${seen.attempts} attempts of which ${seen.failed} failed`,
+    `restarts ridden out: ${seen.restarts}, the last without a link for ${(seen.downMs / 1000).toFixed(2)} s, ${seen.attempts} attempts of which ${seen.failed} failed`,
   );
   say(`liveness file: judged ${looks} times, ${notFresh === 0 ? 'fresh each time' : `NOT fresh ${notFresh} times`}`);
   return seen.restarts > 0 && notFresh === 0 ? EXIT.closed : EXIT.broken;

@@ -15,19 +15,21 @@ export interface LogRecord {
 /** Writes records to the owner's logger, scrubbed, with the fields that every record carries. */
 export class SafeLog {
   readonly #logger: Logger | null;
+  readonly #isDefault: boolean;
   readonly #scrubber: Scrubber;
   readonly #always: Readonly<Record<string, unknown>>;
   #dropped = 0;
 
   constructor(logger: Logger | false | undefined, scrubber: Scrubber, always: Readonly<Record<string, unknown>>) {
+    this.#isDefault = logger === undefined;
     this.#logger = logger === false ? null : (logger ?? defaultLogger());
     this.#scrubber = scrubber;
     this.#always = always;
   }
 
-  /** Records that the logger refused by throwing. */
+  /** Records that the logger refused by throwing, or that nobody will read. */
   get dropped(): number {
-    return this.#dropped;
+    return this.#dropped + (this.#isDefault ? stderrSink().dropped : 0);
   }
 
   write(level: Level, record: LogRecord, message: string): void {

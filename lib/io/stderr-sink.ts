@@ -15,6 +15,7 @@ export class StderrSink {
   readonly #own: boolean;
   #backlog: Buffer[] = [];
   #bytes = 0;
+  #dropped = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor() {
@@ -24,15 +25,29 @@ export class StderrSink {
     process.on('exit', this.#onExit);
   }
 
-  /** @throws when the line cannot be written, and is lost. */
+  /** Lines that nobody will read: the reader has stopped, or is gone. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Never throws: whoever logs has other things to do. */
   write(text: string): void {
     const line = Buffer.from(text);
     if (this.#bytes > 0) this.#drain();
-    const rest = this.#bytes > 0 ? line : this.#attempt(line);
-    if (rest.length === 0) return;
-    // A line that was begun must be ended, or the next one would be read as its rest.
-    if (rest.length === line.length && this.#bytes + rest.length > BACKLOG)
-      throw new Error('nobody reads standard error');
+    try {
+      const rest = this.#bytes > 0 ? line : this.#attempt(line);
+      if (rest.length > 0) this.#keep(rest, rest.length < line.length);
+    } catch {
+      this.#dropped += 1;
+    }
+  }
+
+  /** A line that was begun must be ended, or the next one would be read as its rest. */
+  #keep(rest: Buffer, begun: boolean): void {
+    if (!begun && this.#bytes + rest.length > BACKLOG) {
+      this.#dropped += 1;
+      return;
+    }
     this.#backlog.push(rest);
     this.#bytes += rest.length;
     this.#again();
@@ -71,6 +86,7 @@ export class StderrSink {
       }
     } catch {
       // The reader is gone for good.
+      this.#dropped += this.#backlog.length;
       this.#backlog = [];
       this.#bytes = 0;
     }

@@ -17,8 +17,8 @@ const STORY: readonly RegExp[] = [
   /attempt 2 failed in phase \w+: gateway-restart, \w+; next attempt in 0\.\d\d s/,
   /the restart of the gateway ended after \d\.\d\d s/,
   /attempt \d+ connected in \d+ ms/,
-  /a call made after the restart was answered/,
-  /restart ridden out: 1, without a link for \d\.\d\d s, \d+ attempts/,
+  /a call made while the gateway was away was answered/,
+  /restarts ridden out: [12], the last without a link for \d\.\d\d s, \d+ attempts/,
   /liveness file: judged \d+ times, fresh each time/,
 ];
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { MUTANTS } from './calls/mutants.js';
 import { runSeed } from './calls/run.js';
+import { CallWorld } from './calls/world.js';
 
 /** Schedules in `npm test`; `calls-soak.ts` runs as many as wanted. */
 const SEEDS = 1000;
@@ -16,6 +17,24 @@ describe('calls under restarts, cuts, freezes and drains', () => {
 
   it('end alike from the same seed, or no failure could be repeated', async () => {
     for (const seed of [2, 5, 9]) assert.deepEqual(await runSeed(seed), await runSeed(seed));
+  });
+
+  it('are let go in their thousands when the instance that knew their keys is gone', async () => {
+    const world = new CallWorld(1);
+    const each = (): void => {};
+    world.driver.push({ type: 'start' });
+    await world.run(100, each);
+    world.gateway.freeze();
+    for (let index = 0; index < 8000; index += 1) {
+      const marker = `c${index}`;
+      world.make({ at: 0, marker, method: 'chat.send', params: { marker }, options: { retry: 'always' } });
+    }
+    world.gateway.kill();
+    world.wire.cut(1006, 0);
+    world.boot();
+    await world.run(20_000, each);
+    const outcomes = new Set(world.tracked.map(({ outcome, settlements }) => `${outcome} ${settlements}`));
+    assert.deepEqual([...outcomes], ['unknown 1']);
   });
 });
 

@@ -23,16 +23,18 @@ export interface Entry {
 /** `fenced` and `legacy`: after `shutdown` 2026.9.6 drops what it reads, 2026.4.26 may run it; neither answers. */
 export type Mode = 'ready' | 'starting' | 'draining' | 'suspended' | 'fenced' | 'legacy';
 
-export interface Peer {
-  text(frame: string): void;
-  shutdown(restartExpectedMs: number | null): void;
-  closed(code: number, reason: string): void;
+/** One link, as the gateway sees it. */
+export interface Line {
+  /** The process in which it ends: what is on its way when that is gone reaches no other. */
+  readonly bootId: string;
+  reply(id: string, body: Readonly<Record<string, unknown>>): void;
+  close(code: number, reason?: string): void;
 }
 
 /** One request in the hands of a gateway that is ready, and what it can do with it. */
 export interface Serving {
   readonly request: Request;
-  readonly link: Connection;
+  readonly link: Line;
   readonly chance: Chance;
   /** Does the work and answers, so much later, once or more often. */
   answer(ms: number, times?: number): void;
@@ -64,71 +66,6 @@ class Instance {
   alive = true;
   constructor(bootId: string) {
     this.bootId = bootId;
-  }
-}
-
-/** One link. Each direction keeps its order; a cut loses what is under way to the client, and maybe what is to the gateway. */
-export class Connection {
-  readonly peer: Peer;
-  /** A link ends in one process: what is on its way when that is gone reaches no other. */
-  readonly bootId: string;
-  readonly #gateway: ScriptedGateway;
-  readonly #upwards: number;
-  #open = true;
-  #arrives = 0;
-  #returns = 0;
-  #lossy = false;
-
-  constructor(gateway: ScriptedGateway, peer: Peer) {
-    this.#gateway = gateway;
-    this.peer = peer;
-    this.bootId = gateway.bootId;
-    this.#upwards = gateway.chance.span(1, 20);
-  }
-
-  get open(): boolean {
-    return this.#open;
-  }
-
-  /** The client hands one frame over. */
-  send(request: Request): void {
-    const { runtime } = this.#gateway;
-    const entry = this.#gateway.entry(markerOf(request.params));
-    entry.pending += 1;
-    this.#arrives = Math.max(this.#arrives, runtime.now() + this.#upwards * this.#gateway.chance.draw());
-    runtime.setTimer(() => {
-      if (this.#lossy) entry.pending -= 1;
-      else this.#gateway.receive(this, request, entry);
-    }, this.#arrives - runtime.now());
-  }
-
-  reply(id: string, body: Readonly<Record<string, unknown>>): void {
-    this.#downwards(() => this.peer.text(JSON.stringify({ type: 'res', id, ...body })));
-  }
-
-  shutdown(restartExpectedMs: number | null): void {
-    this.#downwards(() => this.peer.shutdown(restartExpectedMs));
-  }
-
-  close(code: number, reason = ''): void {
-    this.#downwards(() => {
-      this.#open = false;
-      this.peer.closed(code, reason);
-    });
-  }
-
-  /** Gone in both directions, here and now. Who tells the client, and when, is not its matter. */
-  sever(): void {
-    this.#open = false;
-    this.#lossy = this.#gateway.chance.draw() < 0.5;
-  }
-
-  #downwards(act: () => void): void {
-    const { runtime, chance } = this.#gateway;
-    this.#returns = Math.max(this.#returns, runtime.now() + this.#upwards * chance.draw());
-    runtime.setTimer(() => {
-      if (this.#open) act();
-    }, this.#returns - runtime.now());
   }
 }
 
@@ -197,7 +134,7 @@ export class ScriptedGateway {
     for (const { run } of backlog) run();
   }
 
-  receive(link: Connection, request: Request, entry: Entry): void {
+  receive(link: Line, request: Request, entry: Entry): void {
     const drop = (): void => {
       entry.pending -= 1;
     };
@@ -214,7 +151,7 @@ export class ScriptedGateway {
     else this.#backlog.push({ run, drop });
   }
 
-  #serve(link: Connection, request: Request, entry: Entry): void {
+  #serve(link: Line, request: Request, entry: Entry): void {
     const { method } = request;
     const refuse = (code: string, message: string, more: object = {}): void =>
       link.reply(request.id, { ok: false, error: { code, message, ...more } });
@@ -255,11 +192,13 @@ export class ScriptedGateway {
   #work(request: Request, entry: Entry, does: boolean, done: (body: Readonly<Record<string, unknown>>) => void): void {
     const { method, params } = request;
     const key = KEYED.has(method) ? String(params['idempotencyKey']) : null;
+    const ms = this.chance.span(1, this.slowest);
     if (key !== null && does) {
-      done({ ok: true, payload: { marker: params['marker'], ...this.#keyed(method, key, entry) } });
+      // Accepted at once: from here on the key answers, whatever becomes of the link.
+      const payload = { marker: params['marker'], ...this.#keyed(method, key, entry) };
+      this.#later(ms, { run: () => done({ ok: true, payload }), drop: NOTHING });
       return;
     }
-    const ms = this.chance.span(1, this.slowest);
     let body: Readonly<Record<string, unknown>> = {};
     entry.pending += 1;
     const drop = (): void => {

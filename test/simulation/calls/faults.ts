@@ -80,9 +80,10 @@ const flap: Fault = (world, ms, chance) => {
     world.later(at, () => world.wire.cut(1006, 0));
 };
 
-/** The link breaks; the same gateway is found again, and goes down soon after. */
+/** The link breaks; the same gateway is found again, suspended perhaps, and goes down soon after. */
 const cutThenDown: Fault = (world, _ms, chance) => {
   world.wire.cut(1006, 0);
+  if (world.gateway.mode === 'ready' && chance.draw() < 0.5) world.gateway.mode = 'suspended';
   const dialled = world.wire.link.dials.length;
   const wait = (): void => {
     if (world.wire.link.dials.length === dialled || world.gate !== 'open') world.later(10, wait);

@@ -12,7 +12,7 @@ function perhaps(serving: Serving, what: () => void): void {
   serving.work(serving.chance.draw() < 0.5, what);
 }
 
-export const ODDITIES: Readonly<Record<string, Oddity>> = {
+const ODDITIES: Readonly<Record<string, Oddity>> = {
   'executed, silent': ({ work }) => work(true, NOTHING),
   'dropped, silent': NOTHING,
   'executed, then cut': ({ work, link }) => work(true, () => link.close(1006)),

@@ -118,6 +118,7 @@ const KINDS: readonly ((chance: Chance, marker: string, shared: boolean) => Kind
     params: { marker, agentId: `agent-${chance.whole(0, 5)}`, name: 'X.md' },
   }),
   (_, marker) => ({ method: 'chat.send', params: { marker } }),
+  (_, marker) => ({ method: 'chat.send', params: { marker } }),
   (_, marker) => ({ method: 'agent', params: { marker }, idempotencyKey: `key-${marker}` }),
   (_, marker) => ({ method: 'chat.send', params: { marker }, confirm: 'looks' }),
   (_, marker) => ({ method: 'environments.create', params: { marker } }),

@@ -103,7 +103,7 @@ export class Tracked {
 }
 
 /** A look that never errs: it says "not executed" only when no copy can be executed any more. */
-export function look(marker: string): Confirm {
+function look(marker: string): Confirm {
   return async ({ call }): Promise<Confirmation> => {
     const found = await call('test.look', { look: marker });
     assert.ok(isRecord(found));
@@ -111,3 +111,9 @@ export function look(marker: string): Confirm {
     return { executed: found['final'] === true ? false : 'unknown' };
   };
 }
+
+export const CONFIRMS: Readonly<Record<'looks' | 'throws' | 'hangs', (marker: string) => Confirm>> = {
+  looks: look,
+  throws: () => () => Promise.reject(new Error('thrown by a confirm')),
+  hangs: () => () => new Promise(() => {}),
+};

@@ -18,7 +18,7 @@ const DRAIN_SPREAD = 1.25;
 
 export class Watch {
   /** When our own process last came out of a freeze: what was due before is late. */
-  wokeAt = Number.NEGATIVE_INFINITY;
+  wokeAt: number = Number.NEGATIVE_INFINITY;
   readonly #world: CallWorld;
   readonly #byMarker = new Map<string, Tracked>();
   readonly #frames = new Map<string, Tracked | null>();
@@ -102,25 +102,32 @@ export class Watch {
     call.handed.push({ at: now, bootId, link: this.#links });
   }
 
-  /** Before the calls hear of it. A frame without a call of ours is a look. */
+  /**
+   * Before the calls hear of it. A frame without a call of ours is a look. Whether an answer still finds the one who
+   * waits for it cannot always be seen from here: then it counts, but nothing is claimed by it.
+   */
   answer({ id, ok, error }: ResponseFrame): void {
     const { now } = this.#world;
     const call = this.#frames.get(id);
     if (call === undefined) return;
     this.#frames.delete(id);
-    if (call !== null && (call.over(now) || call.frame !== id || !isUnderWay(call))) return;
     this.#answers += 1;
     if (ok) this.#held = null;
-    if (error?.retryAfterMs === undefined) return;
-    const draining = /gateway-(restarting|suspending)/.test(JSON.stringify(error.details ?? {}));
-    if (!draining) {
-      if (call !== null) call.notBefore = now + error.retryAfterMs;
-      return;
-    }
-    const held = { until: now + error.retryAfterMs, atMost: now + error.retryAfterMs * DRAIN_SPREAD };
-    if (this.#held === null || now > this.#held.atMost) this.#held = held;
-    // Refused without having been held back, and nobody can tell whether the time before was over: nothing is claimed.
-    else if (now > this.#held.until) this.#held = { ...held, until: 0 };
+    const hint = error?.retryAfterMs;
+    if (hint === undefined) return;
+    const sure = call !== null && call.frame === id && isUnderWay(call) && !call.over(now);
+    const draining = /gateway-(restarting|suspending)/.test(JSON.stringify(error?.details ?? {}));
+    if (draining) this.#hold(now, hint, sure);
+    else if (sure) call.notBefore = now + hint;
+  }
+
+  #hold(now: number, hint: number, sure: boolean): void {
+    const held = this.#held;
+    const atMost = now + hint * DRAIN_SPREAD;
+    if (held === null || now > held.atMost) this.#held = { until: sure ? now + hint : 0, atMost };
+    // Refused without having been held back, and maybe the time before was over: from when it counts is not known.
+    else if (now > held.until) this.#held = { until: 0, atMost };
+    else if (!sure) this.#held = { ...held, atMost: Math.max(held.atMost, atMost) };
   }
 
   /** After every event that touched the calls, when all promises have run. */

@@ -3,9 +3,10 @@ import { isRecord } from '../../../lib/core/failure.js';
 import { parseFrame, type ResponseFrame } from '../../../lib/core/frames.js';
 import type { Event } from '../../../lib/core/machine.js';
 import type { LinkPort } from '../../../lib/io/driver.js';
-import { Connection, type Request, type ScriptedGateway } from '../../support/scripted-gateway.js';
+import type { Request, ScriptedGateway } from '../../support/scripted-gateway.js';
 import { ScriptedPeer } from '../../support/scripted-peer.js';
 import type { VirtualRuntime } from '../../support/virtual-runtime.js';
+import { Connection } from './connection.js';
 
 export interface WireEvents {
   push(event: Event): void;

@@ -15,7 +15,7 @@ import { ScriptedGateway } from '../../support/scripted-gateway.js';
 import { SERVE } from '../../support/scripted-peer.js';
 import { Chance, VirtualRuntime } from '../../support/virtual-runtime.js';
 import type { CallSpec } from './schedule.js';
-import { look, Tracked } from './tracked.js';
+import { CONFIRMS, Tracked } from './tracked.js';
 import { Watch } from './watch.js';
 import { Wire } from './wire.js';
 
@@ -46,7 +46,7 @@ export class CallWorld {
   /** Looks under way, and those that ended as unknown. */
   looks = 0;
   unknownLooks = 0;
-  closing: { readonly by: number; done: boolean } | null = null;
+  closing: { readonly at: number; readonly by: number; done: boolean } | null = null;
   readonly #settings: Settings;
   readonly #requests: Requests;
   #dirty = false;
@@ -145,7 +145,7 @@ export class CallWorld {
 
   /** As the client closes: its calls first, then the link. */
   async close(grace: number): Promise<void> {
-    const closing = { by: this.now + Math.max(0, grace - 1000), done: false };
+    const closing = { at: this.now, by: this.now + Math.max(0, grace - 1000), done: false };
     this.closing = closing;
     this.touch();
     await this.calls.drain(Math.max(0, grace - 1000));
@@ -302,9 +302,3 @@ export class CallWorld {
     };
   }
 }
-
-const CONFIRMS: Readonly<Record<'looks' | 'throws' | 'hangs', (marker: string) => Confirm>> = {
-  looks: look,
-  throws: () => () => Promise.reject(new Error('thrown by a confirm')),
-  hangs: () => () => new Promise(() => {}),
-};
