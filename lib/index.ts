@@ -20,6 +20,7 @@ export type {
   ChatMethods,
   GatewayMethods,
 } from './api/gateway-methods.js';
+export { importOpenClawIdentity } from './api/identity.js';
 export type { InvokeContext, InvokeHandler } from './api/invocations.js';
 export { createNodeHost, type NodeHost, type NodeHostOptions } from './api/node-host.js';
 export {
@@ -33,7 +34,9 @@ export {
   provisionAgent,
   type Tenant,
 } from './api/provision.js';
+export type { CreateOptions } from './api/provision-usable.js';
 export { type CallAttempt, GatewayError, isGatewayError } from './core/errors.js';
+export type { GatewayWord } from './core/failure.js';
 export type { Hello } from './core/frames.js';
 export type { Health, HealthError, NodeHealth } from './core/health.js';
 export type {

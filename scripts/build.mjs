@@ -2,9 +2,9 @@
 // Bundled and minified, because a probe must load few and small files; functions keep their names, since people read
 // stack traces.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { rmSync } from 'node:fs';
 import { build } from 'esbuild';
+import { shakeDeclarations } from './declarations.mjs';
 
 const ENTRIES = ['index', 'probe', 'testing/index', 'cli/main'];
 
@@ -28,18 +28,7 @@ await build({
   legalComments: 'none',
   chunkNames: 'chunks/[name]-[hash]',
 });
-keepReachable(ENTRIES.map((entry) => resolve(`dist/${entry}.d.ts`)));
-
-/** Declarations that no entry point reaches are nobody's business. */
-function keepReachable(entries) {
-  const seen = new Set(entries);
-  for (const file of seen) {
-    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*'(\.{1,2}\/[^']+)\.js'/g)) {
-      seen.add(resolve(dirname(file), `${path}.d.ts`));
-    }
-  }
-  for (const entry of readdirSync('dist', { recursive: true, withFileTypes: true })) {
-    const path = resolve(join(entry.parentPath, entry.name));
-    if (entry.isFile() && path.endsWith('.d.ts') && !seen.has(path)) rmSync(path);
-  }
-}
+shakeDeclarations(
+  'dist',
+  ENTRIES.map((entry) => `dist/${entry}.d.ts`),
+);

@@ -3,6 +3,7 @@ import type { AttemptFailure } from '../core/call-verdicts.js';
 import { type CallAttempt, GatewayError } from '../core/errors.js';
 import type { GatewayWord } from '../core/failure.js';
 import type { CallDefaults } from '../core/options.js';
+import type { RestartInfo } from '../core/restart.js';
 import type { Timer } from '../core/runtime.js';
 import type { CallOutcome, Safety } from '../core/vocabulary.js';
 
@@ -55,7 +56,7 @@ export interface Entry {
   /** Id of the frame on the wire, while one is. */
   frame: string | null;
   attemptAt: number;
-  /** The `shutdown` event had been read when the frame was handed over. */
+  /** Of the attempt, of the delay or of the whole call, whichever comes first. */
   timer: Timer | null;
   /** Boot id of the instance that the first copy in doubt, or the only one, was sent to, and when. */
   sentTo: string | undefined;
@@ -73,6 +74,56 @@ export interface Entry {
   settled: boolean;
 }
 
+export interface CallRequest {
+  readonly method: string;
+  readonly params: unknown;
+  readonly options: EntryOptions;
+  readonly safety: Safety;
+  readonly durableKey: boolean;
+}
+
+export function newEntry(
+  id: number,
+  request: CallRequest,
+  params: string,
+  now: number,
+  settle: Pick<Entry, 'resolve' | 'reject'>,
+): Entry {
+  const { method, options, safety, durableKey } = request;
+  return {
+    id,
+    method,
+    params,
+    agentId: agentOf(request.params),
+    options,
+    safety,
+    durableKey,
+    ...settle,
+    madeAt: now,
+    deadlineAt: now + (options.deadline ?? Number.POSITIVE_INFINITY),
+    attempts: [],
+    unwatch: () => {},
+    look: null,
+    frame: null,
+    attemptAt: now,
+    timer: null,
+    sentTo: undefined,
+    sentAt: undefined,
+    lastTo: undefined,
+    onlyTo: null,
+    clean: true,
+    doubtful: false,
+    pending: null,
+    settled: false,
+  };
+}
+
+/** The agent that parameters or a result name. */
+export function agentOf(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || !('agentId' in value)) return undefined;
+  return typeof value.agentId === 'string' ? value.agentId : undefined;
+}
+
 /** Parameters as JSON; null when they cannot be. */
 export function serialise(params: unknown): string | null {
   try {
@@ -86,6 +137,40 @@ export function serialise(params: unknown): string | null {
 export function outcomeOf(entry: Pick<Entry, 'clean' | 'frame' | 'attempts'>): CallOutcome {
   if (!entry.clean || entry.frame !== null) return 'unknown';
   return entry.attempts.some(({ outcome }) => outcome !== 'not-sent') ? 'not-executed' : 'not-sent';
+}
+
+/** The attempt that has just ended; without a failure it succeeded. */
+export function attemptOf(
+  entry: Entry,
+  failure: AttemptFailure | null,
+  at: { readonly now: number; readonly wall: number },
+  restart: RestartInfo | undefined,
+): CallAttempt {
+  const took = at.now - entry.attemptAt;
+  return {
+    number: entry.attempts.length + 1,
+    at: Math.round(at.wall - took),
+    elapsed: failure?.outcome === 'not-sent' ? 0 : took,
+    outcome: failure === null ? 'executed' : failure.outcome,
+    ...(failure !== null && { reason: failure.reason, code: failure.code }),
+    ...(restart !== undefined && { restartId: restart.id }),
+  };
+}
+
+/** What a call rejects with. */
+export function errorOf(entry: Entry, failure: AttemptFailure, restart: RestartInfo | undefined): GatewayError {
+  return new GatewayError({
+    code: failure.code,
+    reason: failure.reason,
+    outcome: outcomeOf(entry),
+    method: entry.method,
+    message: failure.message.includes(entry.method) ? failure.message : `${entry.method}: ${failure.message}`,
+    remedy: failure.remedy,
+    attempts: entry.attempts,
+    ...(failure.retryAfter !== undefined && { retryAfter: failure.retryAfter }),
+    ...(failure.gateway !== undefined && { gateway: failure.gateway }),
+    ...(restart !== undefined && { restart }),
+  });
 }
 
 /** Ms during which no attempt was under way. */

@@ -6,8 +6,8 @@ import { type CallDefaults, parseCallOptions } from '../core/options.js';
 import { checkOrigin, type DeliveryOrigin } from '../core/origin.js';
 import type { Runtime } from '../core/runtime.js';
 import { sha256 } from '../io/digest.js';
+import type { CallRequest } from './call-entry.js';
 import { type Confirm, type EntryOptions, localError, serialise } from './call-entry.js';
-import type { CallRequest } from './calls.js';
 import { confirmFor } from './confirm.js';
 
 /** Options of one call; what is not given comes from the client or the view. Times in ms. */

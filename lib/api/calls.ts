@@ -9,26 +9,32 @@ import {
   isDraining,
   SETTLE_WINDOW_MS,
 } from '../core/call-verdicts.js';
-import { type CallAttempt, GatewayError, type GatewayErrorInit } from '../core/errors.js';
+import type { GatewayError } from '../core/errors.js';
 import type { Failure } from '../core/failure.js';
 import { MAX_FRAME_BYTES, type ResponseFrame } from '../core/frames.js';
 import type { Gate } from '../core/machine.js';
 import type { RestartInfo } from '../core/restart.js';
 import type { CallFacts, Decision, LinkFacts } from '../core/retry.js';
-import type { Runtime, Timer } from '../core/runtime.js';
-import type { Reason, Safety } from '../core/vocabulary.js';
+import type { Runtime } from '../core/runtime.js';
+import type { Reason } from '../core/vocabulary.js';
 import { onAbort } from '../io/abort.js';
 import {
   abortedError,
+  agentOf,
+  attemptOf,
   type CallDetails,
+  type CallRequest,
   type Entry,
-  type EntryOptions,
+  errorOf,
   localError,
+  newEntry,
   outcomeOf,
   restartsOf,
   serialise,
   waitedOf,
 } from './call-entry.js';
+import { look } from './call-look.js';
+import { CallPace } from './call-pace.js';
 import { CallQueue } from './call-queue.js';
 import { isolated } from './emitter.js';
 import type { RetryEvent } from './events.js';
@@ -53,14 +59,6 @@ export interface CallPort {
   fault(where: string, error: unknown): void;
 }
 
-export interface CallRequest {
-  readonly method: string;
-  readonly params: unknown;
-  readonly options: EntryOptions;
-  readonly safety: Safety;
-  readonly durableKey: boolean;
-}
-
 export interface CallCounts {
   readonly inFlight: number;
   readonly waiting: number;
@@ -70,11 +68,8 @@ export interface CallCounts {
 
 /** What a frame adds to its parameters, in bytes, at most. */
 const FRAME_OVERHEAD = 1024;
-/** How long a draining gateway is left alone when it names no time, in ms, and what is added so that clients differ. */
+/** How long a draining gateway is left alone when it names no time, in ms. */
 const DRAIN_ASK_MS = 1000;
-const DRAIN_JITTER = 0.25;
-/** A call that takes long must not hold up those behind it: without an answer, one more goes out after this, in ms. */
-const SLOW_STEP_MS = 100;
 
 export class Calls {
   readonly #port: CallPort;
@@ -93,18 +88,15 @@ export class Calls {
   #closing = false;
   #frames = 0;
   #made = 0;
-  /** The gateway drains: calls are held, and one at a time is sent to see whether that is over. */
-  #drained: Timer | 'asking' | null = null;
+  readonly #pace: CallPace;
   #releasing = false;
-  /** How many may be on the wire while a queue is let out after a hello: 1, 2, 4 … */
-  #slowStart = Number.POSITIVE_INFINITY;
-  #slowStep: Timer | null = null;
   #onDrained: (() => void) | null = null;
 
   constructor(port: CallPort, runtime: Runtime, account: RetryAccount) {
     this.#port = port;
     this.#runtime = runtime;
     this.#account = account;
+    this.#pace = new CallPace(runtime, () => this.#release());
   }
 
   get counts(): CallCounts {
@@ -154,36 +146,9 @@ export class Calls {
     resolve: (details: CallDetails) => void,
     reject: (error: GatewayError) => void,
   ): Entry {
-    const { signal, deadline } = request.options;
-    const now = this.#runtime.now();
+    const { signal } = request.options;
     this.#made += 1;
-    const entry: Entry = {
-      id: this.#made,
-      method: request.method,
-      params,
-      agentId: agentOf(request.params),
-      options: request.options,
-      safety: request.safety,
-      durableKey: request.durableKey,
-      resolve,
-      reject,
-      madeAt: now,
-      deadlineAt: now + (deadline ?? Number.POSITIVE_INFINITY),
-      attempts: [],
-      unwatch: () => {},
-      look: null,
-      frame: null,
-      attemptAt: now,
-      timer: null,
-      sentTo: undefined,
-      sentAt: undefined,
-      lastTo: undefined,
-      onlyTo: null,
-      clean: true,
-      doubtful: false,
-      pending: null,
-      settled: false,
-    };
+    const entry = newEntry(this.#made, request, params, this.#runtime.now(), { resolve, reject });
     if (signal !== undefined) {
       entry.unwatch = onAbort(signal, () => this.#abort(entry, signal.reason));
     }
@@ -194,9 +159,9 @@ export class Calls {
   #admit(entry: Entry): void {
     const { retry } = entry.options;
     const mayWait = this.#gate === 'shut' ? retry === 'always' : retry !== 'never' || this.#port.linkReason() === null;
-    const free = this.#queue.size === 0 && this.#sent.size < this.#slowStart && this.#drained === null;
+    const free = this.#queue.size === 0 && this.#pace.hasRoom(this.#sent.size) && !this.#pace.draining;
     // Who wants no retry is not held back either: the gateway's refusal is what was asked for.
-    const insists = retry === 'never' && this.#drained !== null;
+    const insists = retry === 'never' && this.#pace.draining;
     if (this.#gate === 'open' && (free || insists)) this.#transmit(entry);
     else if (this.#gate === 'open' || mayWait) {
       this.#enqueue(entry);
@@ -323,9 +288,7 @@ export class Calls {
   setGate(gate: Gate, cut: boolean, failure: Failure | null): void {
     this.#gate = gate;
     this.#gateFailure = failure;
-    this.#endDrain();
-    this.#slowStep?.clear();
-    this.#slowStep = null;
+    this.#pace.restart(0);
     if (cut) {
       const lost = [...this.#sent.values()];
       this.#sent.clear();
@@ -336,7 +299,7 @@ export class Calls {
     }
     if (gate === 'open') {
       this.#queue.sort();
-      this.#slowStart = this.#queue.size > 0 ? 1 : Number.POSITIVE_INFINITY;
+      this.#pace.restart(this.#queue.size);
       this.#release();
     } else if (gate === 'shut') this.#shut();
   }
@@ -352,13 +315,20 @@ export class Calls {
     // cannot be repeated would overflow the stack.
     if (this.#releasing) return;
     this.#releasing = true;
+    try {
+      this.#letOut();
+    } finally {
+      this.#releasing = false;
+    }
+    if (this.#gate === 'open' && this.#queue.size > 0) this.#pace.stepLater();
+  }
+
+  #letOut(): void {
     let taken = true;
-    while (taken && this.#gate === 'open' && this.#sent.size < this.#slowStart && !isTimer(this.#drained)) {
+    while (taken && this.#gate === 'open' && this.#pace.hasRoom(this.#sent.size)) {
       const entry = this.#queue.first();
       if (entry === undefined) {
-        // Whether a drain is over is still asked by one call at a time.
-        if (this.#drained === null) this.#slowStart = Number.POSITIVE_INFINITY;
-        this.#releasing = false;
+        this.#pace.emptied();
         return;
       }
       this.#queue.delete(entry);
@@ -368,17 +338,6 @@ export class Calls {
       else if (pending.act === 'confirm') this.#confirm(entry, pending.failure);
       else this.#follow(entry, pending.failure, this.#decide(entry, pending.failure, this.link()));
     }
-    this.#releasing = false;
-    if (this.#gate === 'open' && this.#drained === null) this.#stepLater();
-  }
-
-  #stepLater(): void {
-    this.#slowStep ??= this.#runtime.setTimer(() => {
-      this.#slowStep = null;
-      if (this.#queue.size === 0 || this.#drained !== null) return;
-      this.#slowStart += 1;
-      this.#release();
-    }, SLOW_STEP_MS);
   }
 
   #shut(): void {
@@ -414,15 +373,12 @@ export class Calls {
     entry.frame = null;
     if (frame.ok) this.#succeed(entry, frame.payload);
     else this.#refused(entry, frame);
-    if (this.#slowStart !== Number.POSITIVE_INFINITY) {
-      if (this.#drained === null) this.#slowStart *= 2;
-      this.#release();
-    }
+    if (this.#pace.answered()) this.#release();
   }
 
   #succeed(entry: Entry, result: unknown): void {
-    if (this.#drained !== null) {
-      this.#endDrain();
+    if (this.#pace.draining) {
+      this.#pace.endDrain();
       this.#port.served();
     }
     if (entry.method === 'agents.create') this.#remember(result);
@@ -432,32 +388,13 @@ export class Calls {
 
   #refused(entry: Entry, frame: ResponseFrame): void {
     const word = frame.error ?? { code: 'MALFORMED_ERROR', message: 'refused without an error' };
-    if (isDraining(word)) this.#holdBack(word.retryAfterMs ?? DRAIN_ASK_MS);
+    if (isDraining(word)) {
+      this.#port.draining();
+      this.#pace.holdBack(word.retryAfterMs ?? DRAIN_ASK_MS);
+    }
     const createdAt = entry.agentId === undefined ? undefined : this.#created.get(entry.agentId);
     const justCreated = createdAt !== undefined && this.#runtime.now() - createdAt < SETTLE_WINDOW_MS;
     this.#fail(entry, classifyResponse(word, { method: entry.method, justCreated, known: this.#port.known() }));
-  }
-
-  /**
-   * The gateway drains. Every caller asking again at its hint would be a storm: all are held, and the first of them
-   * asks for all.
-   */
-  #holdBack(hint: number): void {
-    this.#port.draining();
-    if (isTimer(this.#drained)) return;
-    this.#slowStart = 1;
-    this.#drained = this.#runtime.setTimer(
-      () => {
-        this.#drained = 'asking';
-        this.#release();
-      },
-      hint * (1 + DRAIN_JITTER * this.#runtime.draw()),
-    );
-  }
-
-  #endDrain(): void {
-    if (isTimer(this.#drained)) this.#drained.clear();
-    this.#drained = null;
   }
 
   #remember(result: unknown): void {
@@ -507,7 +444,7 @@ export class Calls {
   /** While the gateway drains, a call waits as it does for the link, unless its hint is longer than the call may last. */
   #linkFor(failure: AttemptFailure, entry: Entry): LinkFacts {
     const inTime = this.#runtime.now() + (failure.retryAfter ?? 0) < entry.deadlineAt;
-    if (this.#drained === null || failure.reason !== 'gateway-draining' || !inTime) return this.link();
+    if (!this.#pace.draining || failure.reason !== 'gateway-draining' || !inTime) return this.link();
     return { ...this.link(), gate: 'hold', reason: 'gateway-draining' };
   }
 
@@ -569,37 +506,17 @@ export class Calls {
       this.#end(entry, failure);
       return;
     }
-    const abort = new AbortController();
     const succeeded = entry.lastTo !== undefined && entry.lastTo !== this.#port.bootId();
-    entry.look = abort;
-    const refused = failure.permanent ? failure.gateway : undefined;
     this.#aside.add(entry);
     this.#arm(entry, entry.deadlineAt);
-    const call = (method: string, params?: unknown): Promise<unknown> =>
-      this.make({
-        method,
-        params,
-        // As patient as the call that it is made for: an answer that is lost must not cost the whole deadline.
-        options: {
-          retry: entry.options.retry ?? 'restart',
-          ...(entry.options.timeout !== undefined && { timeout: entry.options.timeout }),
-          deadline: Math.max(1, entry.deadlineAt - this.#runtime.now()),
-          signal: abort.signal,
-        },
-        safety: 'read',
-        durableKey: false,
-      }).then(({ result }) => result);
-    Promise.resolve()
-      .then(() => confirm({ signal: abort.signal, call, ...(refused !== undefined && { refused }) }))
-      .catch((error: unknown) => {
-        this.#port.fault('confirm', error);
-        return { executed: 'unknown' as const };
-      })
-      .then((found) => {
-        abort.abort();
-        this.#aside.delete(entry);
-        if (!entry.settled) this.#confirmed(entry, failure, found, succeeded);
-      });
+    look(entry, failure, confirm, {
+      make: (request) => this.make(request),
+      now: () => this.#runtime.now(),
+      fault: (error) => this.#port.fault('confirm', error),
+    }).then((found) => {
+      this.#aside.delete(entry);
+      if (!entry.settled) this.#confirmed(entry, failure, found, succeeded);
+    });
   }
 
   /** `succeeded`: the instance that was asked is not the one that the call was sent to. */
@@ -641,34 +558,13 @@ export class Calls {
   }
 
   #errorOf(entry: Entry, failure: AttemptFailure): GatewayError {
-    const restart = this.#port.restart();
-    const init: GatewayErrorInit = {
-      code: failure.code,
-      reason: failure.reason,
-      outcome: outcomeOf(entry),
-      method: entry.method,
-      message: failure.message.includes(entry.method) ? failure.message : `${entry.method}: ${failure.message}`,
-      remedy: failure.remedy,
-      attempts: entry.attempts,
-      ...(failure.retryAfter !== undefined && { retryAfter: failure.retryAfter }),
-      ...(failure.gateway !== undefined && { gateway: failure.gateway }),
-      ...(restart !== undefined && { restart }),
-    };
-    return new GatewayError(init);
+    return errorOf(entry, failure, this.#port.restart());
   }
 
   /** Writes the attempt down, and tells whoever wants to know. */
   #note(entry: Entry, failure: AttemptFailure | null): void {
-    const now = this.#runtime.now();
     const restart = failure === null ? undefined : this.#port.restart();
-    const attempt: CallAttempt = {
-      number: entry.attempts.length + 1,
-      at: Math.round(this.#runtime.wall() - (now - entry.attemptAt)),
-      elapsed: failure?.outcome === 'not-sent' ? 0 : now - entry.attemptAt,
-      outcome: failure === null ? 'executed' : failure.outcome,
-      ...(failure !== null && { reason: failure.reason, code: failure.code }),
-      ...(restart !== undefined && { restartId: restart.id }),
-    };
+    const attempt = attemptOf(entry, failure, { now: this.#runtime.now(), wall: this.#runtime.wall() }, restart);
     entry.attempts.push(attempt);
     const { onAttempt } = entry.options;
     if (onAttempt === undefined) return;
@@ -727,15 +623,6 @@ export class Calls {
       };
     });
   }
-}
-
-function isTimer(value: Timer | 'asking' | null): value is Timer {
-  return value !== null && value !== 'asking';
-}
-
-function agentOf(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null || !('agentId' in value)) return undefined;
-  return typeof value.agentId === 'string' ? value.agentId : undefined;
 }
 
 function failureFrom(error: GatewayError): AttemptFailure {

@@ -17,6 +17,7 @@ export type CallArguments<M extends keyof Methods> =
     ? [params?: Params<M>, options?: CallOptions]
     : [params: Params<M>, options?: CallOptions];
 
+/** One attachment to one gateway. It is inert until `start()`. */
 export interface GatewayClient extends AsyncDisposable {
   /** Begins to dial. Calling it again changes nothing. @throws GatewayError after the client has stopped. */
   start(): this;
@@ -28,6 +29,7 @@ export interface GatewayClient extends AsyncDisposable {
    * @throws GatewayError only; `reason` says why, `outcome` what became of it, `remedy` what to do first.
    */
   call<M extends keyof Methods>(method: M, ...rest: CallArguments<M>): Promise<Result<M>>;
+  /** A method that the table does not know: its result is what the caller says it is. */
   call<T = unknown, M extends string = string>(
     method: M extends keyof Methods ? never : M,
     params?: unknown,
@@ -35,6 +37,7 @@ export interface GatewayClient extends AsyncDisposable {
   ): Promise<T>;
   /** As `call`, and tells what it took: attempts, time spent waiting, restarts. */
   callDetailed<M extends keyof Methods>(method: M, ...rest: CallArguments<M>): Promise<CallDetails<Result<M>>>;
+  /** As `call` for a method that the table does not know. */
   callDetailed<T = unknown, M extends string = string>(
     method: M extends keyof Methods ? never : M,
     params?: unknown,

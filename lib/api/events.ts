@@ -5,6 +5,7 @@ import type { RestartEvidence } from '../core/restart.js';
 import type { CallOutcome, Phase, Reason, Status } from '../core/vocabulary.js';
 import type { Tagged } from './emitter.js';
 
+/** The client went from one state to another. */
 export interface StateEvent {
   readonly from: Status;
   readonly to: Status;
@@ -27,6 +28,7 @@ export interface AttemptEvent {
   readonly retryIn?: number;
 }
 
+/** A restart of the gateway began, ended, or became an outage. */
 export interface RestartEvent {
   readonly id: string;
   readonly phase: 'began' | 'ended' | 'became-outage';
@@ -62,12 +64,14 @@ export interface GapEvent {
   readonly received: number;
 }
 
+/** The budget is spent: the client ends. */
 export interface GiveUpEvent {
   readonly reason: Reason;
   readonly attempts: number;
   readonly elapsed: number;
 }
 
+/** Every event by its name, with its record. */
 export interface ClientEvents {
   state: StateEvent;
   attempt: AttemptEvent;

@@ -10,6 +10,7 @@ import type { CallOptions } from './call-request.js';
 import type { GatewayClient } from './client.js';
 import { type CreateOptions, createAgent } from './provision-usable.js';
 
+/** The files of an agent. */
 export interface AgentFileMethods {
   /** `agents.files.set`: repeatable. Which names are allowed is the gateway's word (`AGENTS.md`, `SOUL.md` …). */
   set(params: Params<'agents.files.set'>, options?: CallOptions): Promise<Result<'agents.files.set'>>;
@@ -19,6 +20,7 @@ export interface AgentFileMethods {
   list(params: Params<'agents.files.list'>, options?: CallOptions): Promise<Result<'agents.files.list'>>;
 }
 
+/** The agents of the gateway. */
 export interface AgentMethods {
   /**
    * `agents.create`; resolves when the new agent can be *used*: the restart that 2026.4.26 makes of it and the time in
@@ -38,6 +40,7 @@ export interface AgentMethods {
   readonly files: AgentFileMethods;
 }
 
+/** The chat of a session. */
 export interface ChatMethods {
   /** `chat.send`: keyed; the key is made when absent, and is the run id. Returns when the run has started. */
   send(params: Params<'chat.send'>, options?: CallOptions): Promise<Result<'chat.send'>>;
@@ -47,6 +50,7 @@ export interface ChatMethods {
   abort(params: Params<'chat.abort'>, options?: CallOptions): Promise<Result<'chat.abort'>>;
 }
 
+/** Runs of an agent. */
 export interface AgentRunMethods {
   /** `agent`, then `agent.wait` until the run has ended: see `runAgent`. */
   run(params: Params<'agent'>, options?: AgentRunOptions): Promise<AgentRun>;

@@ -18,6 +18,7 @@ export interface NodeHostOptions extends Omit<ClientOptions, 'role' | 'device'> 
   caps?: string[];
 }
 
+/** A client in the role of a node, which serves commands. */
 export interface NodeHost extends GatewayClient {
   /**
    * Serves a command; returns its off. Commands are advertised with the next `connect`, so register them before `start()`.
@@ -63,35 +64,42 @@ class NodePart implements RolePart {
   #ask: Timer | null = null;
   /** Answers in a row that another connection took our place. */
   #doubts = 0;
-  /** Counts links: an answer that comes late is about another one. */
+  /** Counts links and their ends: an answer that comes late is about another one. */
   #link = 0;
+  /** The gateway refuses the requests of a node that was replaced. Older ones answer them, so an answer proves nothing. */
+  #tells = false;
 
   constructor(port: RolePort, caps: readonly string[]) {
     this.#port = port;
     this.#caps = caps;
-    this.invocations = new Invocations(port);
+    this.invocations = new Invocations({
+      ...port,
+      call: (method, params, options) => this.#watched(port.call(method, params, options)),
+    });
   }
 
   offer(): { readonly caps: readonly string[]; readonly commands: readonly string[] } {
     return { caps: this.#caps, commands: this.invocations.commands() };
   }
 
-  linkUp(_hello: Hello): void {
-    this.#link += 1;
+  linkUp(hello: Hello): void {
+    this.#forget();
     this.#doubts = 0;
     this.#registration = 'unproven';
+    this.#tells = hello.server.bootId !== undefined;
     this.invocations.linkUp();
-    this.#askIn(0);
+    if (this.#tells) this.#askIn(0);
   }
 
   linkLost(reason: Reason): void {
-    this.#ask?.clear();
-    this.#ask = null;
+    this.#forget();
+    this.#registration = 'unproven';
     this.invocations.linkLost(reason);
   }
 
   event(event: string, payload: unknown): boolean {
-    if (event === 'node.pair.resolved' && isRecord(payload) && payload['decision'] === 'approved') this.#askIn(0);
+    const approved = event === 'node.pair.resolved' && isRecord(payload) && payload['decision'] === 'approved';
+    if (approved && this.#tells) this.#askIn(0);
     return this.invocations.onEvent(event, payload);
   }
 
@@ -106,9 +114,25 @@ class NodePart implements RolePart {
   }
 
   close(grace: number): Promise<void> {
+    this.#forget();
+    return this.invocations.close(grace);
+  }
+
+  /** What was asked is over, and what is still answered changes nothing: no timer outlives its link. */
+  #forget(): void {
+    this.#link += 1;
     this.#ask?.clear();
     this.#ask = null;
-    return this.invocations.close(grace);
+  }
+
+  /** A result that is refused so may be the first sign that another connection took our place. */
+  async #watched(call: Promise<unknown>): Promise<unknown> {
+    try {
+      return await call;
+    } catch (error) {
+      if (this.#ask !== null && isGatewayError(error) && error.code === 'PAIRING_CHANGED') this.#askIn(0);
+      throw error;
+    }
   }
 
   #askIn(ms: number): void {
@@ -143,7 +167,7 @@ class NodePart implements RolePart {
 
   #doubted(error: GatewayError): void {
     if (error.code !== 'PAIRING_CHANGED') {
-      // Versions that know no such request, or a link that ended: nothing is proven.
+      // It drains, or did not answer in time: nothing is proven.
       this.#askIn(ASK_MS);
       return;
     }

@@ -3,11 +3,13 @@ import type { AgentFile } from '../core/methods.js';
 import { sha256 } from '../io/digest.js';
 import { localError } from './call-entry.js';
 
+/** A file that the tenant is to have. */
 export interface ProvisionFile {
   readonly name: string;
   readonly content: string;
 }
 
+/** A file of the tenant, and whether it had to be written. */
 export interface ProvisionedFile {
   readonly name: string;
   /** `unchanged`: it had this content before. */

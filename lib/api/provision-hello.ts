@@ -27,6 +27,7 @@ export interface ProvisionHello {
   readonly confirm?: Confirm;
 }
 
+/** What became of the hello. */
 export interface HelloResult {
   readonly via: 'http' | 'chat';
   /** `unknown`: it was sent once and may have been executed; it is not sent again. */

@@ -19,6 +19,7 @@ export interface Tenant {
   readonly hello?: ProvisionHello;
 }
 
+/** How a tenant is provisioned; what is not given comes from the client or the view. */
 export interface ProvisionOptions extends Pick<CallOptions, 'signal' | 'timeout' | 'retry' | 'maxAttempts'> {
   /** The whole, in ms, waiting for other tenants included. Default 600 000. */
   readonly deadline?: number;
@@ -48,6 +49,7 @@ export interface ProvisionProgress {
   readonly error?: unknown;
 }
 
+/** What a run of `provisionAgent` found and did. */
 export interface Provisioned {
   readonly agentId: string;
   readonly workspace: string;

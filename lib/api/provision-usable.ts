@@ -19,6 +19,7 @@ import { pause } from './provision-time.js';
 /** What these functions need of a client. */
 type Caller = Pick<GatewayClient, 'callDetailed' | 'on' | 'health' | 'ready'>;
 
+/** Options of `gateway.agents.create`. */
 export interface CreateOptions extends CallOptions {
   /** `false` returns at the ok, although the agent may not be known yet or the gateway about to restart. Default true. */
   usable?: boolean;

@@ -47,14 +47,14 @@ export class GatewayError extends Error {
   readonly reason: Reason;
   /** What became of the call; of a failed connection, `not-sent`. */
   readonly outcome: CallOutcome;
-  readonly method?: string;
+  declare readonly method?: string;
   readonly attempts: readonly CallAttempt[];
   /** The restart this fell into. */
-  readonly restart?: RestartInfo;
+  declare readonly restart?: RestartInfo;
   /** Ms to wait, when the gateway said so. */
-  readonly retryAfter?: number;
+  declare readonly retryAfter?: number;
   /** What the gateway said. Untrusted. */
-  readonly gateway?: { readonly code: string; readonly message: string; readonly details?: unknown };
+  declare readonly gateway?: { readonly code: string; readonly message: string; readonly details?: unknown };
   readonly remedy: string;
 
   constructor(init: GatewayErrorInit) {

@@ -202,18 +202,6 @@ export function parseShutdown(payload: unknown): { readonly restartExpectedMs: n
   return { restartExpectedMs: validHint(value) ?? 0 };
 }
 
-export interface ConnectParams {
-  readonly minProtocol: number;
-  readonly maxProtocol: number;
-  readonly client: Readonly<Record<string, string>>;
-  readonly role: string;
-  readonly scopes: readonly string[];
-  readonly caps: readonly string[];
-  readonly commands?: readonly string[];
-  readonly auth?: Readonly<Record<string, string>>;
-  readonly device?: Readonly<Record<string, unknown>>;
-}
-
 /** Only `type, id, method, params`: 2026.4.26 closes the socket on any other key. */
 export function encodeRequest(id: string, method: string, params: unknown): string {
   return JSON.stringify({ type: 'req', id, method, params: params ?? {} });

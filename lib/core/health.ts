@@ -5,6 +5,7 @@ import type { Policy } from './policy.js';
 import type { GatewayIdentity, Restart, RestartInfo } from './restart.js';
 import type { Reason, Status } from './vocabulary.js';
 
+/** The last failure, as the health snapshot tells it. */
 export interface HealthError {
   readonly code: string;
   readonly reason: Reason;
@@ -55,6 +56,7 @@ export interface Health {
   readonly node?: NodeHealth;
 }
 
+/** What the health snapshot of a node host has in addition. */
 export interface NodeHealth {
   readonly deviceId?: string;
   /**

@@ -43,11 +43,13 @@ export interface CallDefaults {
   safety?: Safety;
 }
 
+/** The identity of this device. */
 export interface DeviceOptions {
   /** Folder of the identity and the device tokens, mode 0700. */
   stateDir: string;
 }
 
+/** When to dial again, in milliseconds. */
 export interface ReconnectOptions {
   /** Outage profile: first delay. Default 1000. */
   initialDelay?: number;
@@ -70,6 +72,7 @@ export interface ReconnectOptions {
   fleet?: { size: number; acceptRate: number };
 }
 
+/** Options of a client. All times are milliseconds; only `url` is required. */
 export interface ClientOptions {
   /** Asked again before every dial when it is a function, under a timeout. */
   url: string | (() => string | Promise<string>);

@@ -1,3 +1,4 @@
+/** A timer that can be taken back. */
 export interface Timer {
   /** Stops it; harmless when it has fired. */
   clear(): void;

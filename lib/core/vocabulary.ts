@@ -36,6 +36,7 @@ export type Phase = 'provider' | 'dns' | 'tcp' | 'tls' | 'upgrade' | 'challenge'
 /** May a call be repeated? `repeatable`: same effect again; `keyed`: under its key while the same gateway lives. */
 export type Safety = 'read' | 'repeatable' | 'keyed' | 'once';
 
+/** As what we connect. */
 export type Role = 'operator' | 'node';
 
 /**

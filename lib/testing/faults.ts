@@ -8,6 +8,7 @@ export interface Limited {
 
 /** How a link is cut: RST, FIN without a close frame, RST inside a frame, or a close frame without a status. */
 export const CUTS = ['reset', 'fin', 'mid-frame', 'no-status'] as const;
+/** How a link is ended. */
 export type Cut = (typeof CUTS)[number];
 
 export const CHALLENGE_VARIANTS = [
@@ -119,6 +120,7 @@ export interface ErrorFields {
   retryAfterMs?: unknown;
 }
 
+/** A fault that the embedded gateway can be given; `FAULTS` describes each. */
 export type Fault =
   /** The port is closed: new dials are refused. Links that exist live on. */
   | { name: 'refuse' }
@@ -219,7 +221,9 @@ export type Fault =
   /** The model provider of the agents has no credential: completions end in 401 `authentication_error`. */
   | ({ name: 'no-provider' } & Limited);
 
+/** The names of the faults. */
 export type FaultName = Fault['name'];
+/** The fault of this name. */
 export type FaultOf<N extends FaultName> = Extract<Fault, { name: N }>;
 
 /** Every fault by name, with what it does in one line. */

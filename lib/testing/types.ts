@@ -3,6 +3,7 @@ import type { Fault } from './faults.js';
 /** The OpenClaw release that is emulated: protocol 4, or protocol 3. */
 export type Emulate = '2026.9.6' | '2026.4.26';
 
+/** What the embedded gateway is doing. */
 export type GatewayState = 'starting' | 'ready' | 'draining' | 'restarting' | 'stopped';
 
 /** Durations in milliseconds. The defaults are those of the emulated version, shortened where a test would wait. */
@@ -45,6 +46,7 @@ export interface Timings {
   runMs: number;
 }
 
+/** Limits of the embedded gateway, as real ones have them. */
 export interface Limits {
   /** Largest frame to the gateway after hello, in bytes. Default 26214400. */
   maxPayload: number;
@@ -64,6 +66,7 @@ export interface Limits {
   ledger: number;
 }
 
+/** Options of the embedded gateway. */
 export interface TestGatewayOptions {
   /** Address to listen on. Default 127.0.0.1. */
   host?: string;
@@ -137,6 +140,7 @@ export interface ConnInfo {
   readonly closedBy?: 'gateway' | 'peer';
 }
 
+/** How the embedded gateway restarts. */
 export interface RestartOptions {
   /** Time with the drain gate shut. Default: timings. */
   drainMs?: number;
@@ -157,6 +161,7 @@ export interface RestartOptions {
   newProcess?: boolean;
 }
 
+/** How the embedded gateway starts again. */
 export interface StartOptions {
   /** How long it says `startup-sidecars` before it is ready. Default: timings. */
   startingMs?: number;
@@ -173,6 +178,7 @@ export interface PairingRequest {
   readonly commands: readonly string[];
 }
 
+/** The devices of the embedded gateway that wait for approval, and what can be done with each. */
 export interface Pairing {
   readonly requests: readonly PairingRequest[];
   /** Approves one request, or with no argument the oldest; false when there is none. */
@@ -183,6 +189,7 @@ export interface Pairing {
   rotate(deviceId: string): boolean;
 }
 
+/** An embedded gateway on a real socket of loopback. */
 export interface TestGateway extends AsyncDisposable {
   /** `ws://127.0.0.1:<port>` */
   readonly url: string;

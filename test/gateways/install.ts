@@ -53,7 +53,7 @@ export function installGateway(version: GatewayVersion): Promise<Installed> {
 }
 
 /** The folder that holds the installations; delete it to start over. */
-export function gatewaysDir(): string {
+function gatewaysDir(): string {
   const chosen = process.env['HOLDFAST_GATEWAYS_DIR'];
   if (chosen) return chosen;
   return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'holdfast', 'gateways');

@@ -99,7 +99,7 @@ export function signalGroup(pid: number, signal: NodeJS.Signals): void {
 }
 
 /** The live processes carrying the owner's mark, detached ones included. */
-export function marked(owner: Ownership): number[] {
+function marked(owner: Ownership): number[] {
   return process.platform === 'linux' ? markedInProc(owner.mark) : markedByPs(owner.mark);
 }
 

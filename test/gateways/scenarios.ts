@@ -48,7 +48,7 @@ const AT_ONCE = 2000;
 /** The set is closed, and differs: 9.6 refuses `TOOLS.md`, which 4.26 takes. These four are taken by both. */
 const FILES = ['AGENTS.md', 'SOUL.md', 'IDENTITY.md', 'USER.md'] as const;
 
-export const SCENARIOS: readonly Scenario[] = [
+const SCENARIOS: readonly Scenario[] = [
   {
     title: 'connects, and knows whom it talks to',
     async run(gateway, open) {
@@ -334,7 +334,7 @@ export const SCENARIOS: readonly Scenario[] = [
 const FAST = { initialDelay: 100, maxDelay: 500 } as const;
 
 /** Runs one scenario, and holds each of its clients to a clean end. */
-export async function play(scenario: Scenario, gateway: GatewayUnderTest): Promise<void> {
+async function play(scenario: Scenario, gateway: GatewayUnderTest): Promise<void> {
   const stories: Story[] = [];
   const open: Open = async (options = {}) => {
     const client = createClient({ url: gateway.url, token: gateway.token, reconnect: FAST, logger: false, ...options });

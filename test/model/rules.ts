@@ -3,7 +3,7 @@
  * effects and the clock, and of the state only what it cannot know otherwise.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { At, Effect, Event, Notice, Slot, State } from '../../lib/core/machine.js';
+import type { At, Effect, Event, Notice, State } from '../../lib/core/machine.js';
 import type { Policy } from '../../lib/core/policy.js';
 import { restartedBetween } from '../../lib/core/restart.js';
 import type { Status } from '../../lib/core/vocabulary.js';
@@ -223,5 +223,3 @@ export class Finish implements Rule {
     );
   }
 }
-
-export type Table = ReadonlyMap<Slot, number>;

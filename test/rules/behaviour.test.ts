@@ -210,7 +210,8 @@ describe('behaviour', () => {
     // The kinds that are documented are those in the code.
     const [, rule = ''] = read('BEHAVIOUR.md').split('### R54 ');
     const [, listed = ''] = /`event` names the kind: ([^.]+)\./.exec(rule) ?? [];
-    const loaded = [...loadedBy(join(BUILT_LIB, 'cli/host.js'))].filter((path) => path.startsWith(BUILT_LIB));
+    const entries = ['cli/host.js', 'index.js'].flatMap((entry) => [...loadedBy(join(BUILT_LIB, entry))]);
+    const loaded = entries.filter((path) => path.startsWith(BUILT_LIB));
     const inCode = loaded.flatMap((path) => {
       const source = read(`lib/${relative(BUILT_LIB, path)}`.replace(/\.js$/, '.ts'));
       return [...source.matchAll(/\{\s*event: '([\w-]+)'|\blast\(\s*'([\w-]+)'/g)].map(

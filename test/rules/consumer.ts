@@ -67,6 +67,8 @@ export class Consumer implements Disposable {
     this.folder = mkdtempSync(join(realpathSync(tmpdir()), 'holdfast-consumer-'));
     mkdirSync(join(this.folder, 'node_modules'));
     symlinkSync(ROOT, join(this.folder, 'node_modules/holdfast'));
+    // The documents show how it is used together with this one.
+    symlinkSync(join(ROOT, 'node_modules/openai'), join(this.folder, 'node_modules/openai'));
     this.#write('package.json', JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
     const compilerOptions = {
       // The flags of a strict user; those that only suit a library are taken back.

@@ -33,6 +33,23 @@ const RUNS: Readonly<Record<string, (here: Consumer) => Promise<void>>> = {
     const { code, stdout } = await probed(here, 'no-such-file.json');
     assert.deepEqual([code, stdout], [1, 'not alive: missing: no such file\n']);
   },
+
+  async provision(here) {
+    // The one that restarts itself when an agent is created.
+    await using gateway = await createTestGateway({
+      emulate: '2026.4.26',
+      timings: { startingMs: 0, portShutMs: 100 },
+    });
+    const run = () => here.spawn([join(BUILT, 'provision.js'), 'acme', '/srv/tenants/acme'], gateway).finished;
+    const first = await run();
+    assert.equal(first.code, 0, first.stderr);
+    assert.match(first.stdout, /^acme is ready in \/srv\/tenants\/acme: created$/m);
+    assert.match(first.stdout, /restarts of the gateway on the way: 1$/m);
+    const second = await run();
+    assert.equal(second.code, 0, second.stderr);
+    assert.match(second.stdout, /agent: skipped[\s\S]* was there$/m);
+    assert.equal(gateway.ledger.filter(({ method, executed }) => method === 'agents.create' && executed).length, 1);
+  },
 };
 
 function probed(here: Consumer, file: string): Promise<Finished> {

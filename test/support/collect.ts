@@ -43,7 +43,7 @@ export interface Line {
 }
 
 /** How long anything may take that is waited for, in ms: far beyond what it needs, so that a slow machine passes. */
-export const PATIENCE_MS = 8000;
+const PATIENCE_MS = 8000;
 
 /** A list that can be waited on. */
 export class Collection<T> {

@@ -53,7 +53,7 @@ export async function attach(to: Address, options: Partial<ClientOptions> = {}):
 }
 
 /** Restarts as quick as they can be, and no delay for a wrong token: what is measured is the client. */
-export const SWIFT: NonNullable<TestGatewayOptions['timings']> = {
+const SWIFT: NonNullable<TestGatewayOptions['timings']> = {
   wrongTokenDelayMs: 0,
   wrongTokenMaxDelayMs: 0,
   portShutMs: 60,

@@ -19,7 +19,7 @@ export type Behaviour =
   | { readonly kind: 'provider'; readonly ms: number };
 
 export const SERVE: Behaviour = { kind: 'serve', ms: 20 };
-export const PROVIDER_DEADLINE_MS = 10_000;
+const PROVIDER_DEADLINE_MS = 10_000;
 export const REFUSE: Behaviour = fail(
   { kind: 'socket', phase: 'tcp', code: 'ECONNREFUSED', message: 'connect ECONNREFUSED' },
   1,

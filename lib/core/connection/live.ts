@@ -148,7 +148,7 @@ export function onBeat(policy: Policy, state: Online, late: number, heardAt: num
 }
 
 /** After a sleep: ping, and believe in the link only when something is heard soon. */
-export function askForProof(state: Online, limit: number, at: At): Step {
+function askForProof(state: Online, limit: number, at: At): Step {
   const grace = Math.min(limit, LIMITS.silence.min);
   const next: Online = { ...state, proof: { from: at.now, by: at.now + grace } };
   return { state: next, effects: [{ type: 'ping' }, timer('beat', grace)] };

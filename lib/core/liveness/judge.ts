@@ -48,6 +48,7 @@ export interface Limits {
   allowForeign?: boolean;
 }
 
+/** How old the facts of a record are, in ms. */
 export interface Ages {
   /** Since the main loop of the writer last gave a sign, in milliseconds. */
   loopMs: number;
@@ -57,6 +58,7 @@ export interface Ages {
   disconnectedMs?: number;
 }
 
+/** What a record says about its writer. */
 export interface Judgement {
   ok: boolean;
   verdict: Verdict;

@@ -7,7 +7,7 @@
  */
 import type { Status, StopOutcome } from '../vocabulary.js';
 
-/** The last failure, already free of secrets. Long strings are shortened by {@link encodeRecord}. */
+/** The last failure, already free of secrets. Long strings are shortened when it is written. */
 export interface LivenessError {
   code: string;
   reason: string;

@@ -15,6 +15,7 @@ export interface AgentSummary {
   model?: { primary?: string; fallbacks?: string[] };
 }
 
+/** A file of an agent, as the gateway tells it. */
 export interface AgentFile {
   name: string;
   path: string;
@@ -26,6 +27,7 @@ export interface AgentFile {
   hash?: string;
 }
 
+/** A file that goes along with a message. */
 export interface Attachment {
   type?: string;
   mimeType?: string;
@@ -33,6 +35,7 @@ export interface Attachment {
   content?: unknown;
 }
 
+/** A session, as the gateway lists it. */
 export interface SessionSummary {
   key: string;
   sessionId?: string;
@@ -41,6 +44,7 @@ export interface SessionSummary {
   updatedAt?: number | null;
 }
 
+/** A node, as the gateway lists it. */
 export interface NodeSummary {
   nodeId: string;
   displayName?: string;
@@ -68,6 +72,7 @@ interface Keyed {
   idempotencyKey?: string;
 }
 
+/** The methods that are known by name: parameters and result of each. */
 export interface Methods {
   health: { params: None; result: { ok: boolean; ts?: number; durationMs?: number } };
   status: { params: None; result: { runtimeVersion?: string; uptimeMs?: number } };
@@ -251,5 +256,7 @@ export interface Methods {
   };
 }
 
+/** Parameters of a known method. */
 export type Params<M extends keyof Methods> = Methods[M]['params'];
+/** Result of a known method. */
 export type Result<M extends keyof Methods> = Methods[M]['result'];

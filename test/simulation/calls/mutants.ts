@@ -1,6 +1,6 @@
 /** Engines with one mistake each. A simulation that does not catch them proves nothing. */
-import type { CallDetails } from '../../../lib/api/call-entry.js';
-import { type CallPort, type CallRequest, Calls } from '../../../lib/api/calls.js';
+import type { CallDetails, CallRequest } from '../../../lib/api/call-entry.js';
+import { type CallPort, Calls } from '../../../lib/api/calls.js';
 import { RetryAccount } from '../../../lib/api/retry-account.js';
 import type { AttemptFailure } from '../../../lib/core/call-verdicts.js';
 import { GatewayError } from '../../../lib/core/errors.js';

@@ -1,7 +1,6 @@
 /** What is known of one call, from outside: what was asked, what its attempts said, how it ended. */
 import assert from 'node:assert/strict';
-import type { CallDetails, Confirm, Confirmation } from '../../../lib/api/call-entry.js';
-import type { CallRequest } from '../../../lib/api/calls.js';
+import type { CallDetails, CallRequest, Confirm, Confirmation } from '../../../lib/api/call-entry.js';
 import { type CallAttempt, type GatewayError, isGatewayError } from '../../../lib/core/errors.js';
 import { isRecord } from '../../../lib/core/failure.js';
 import type { Gate } from '../../../lib/core/machine.js';

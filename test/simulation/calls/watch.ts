@@ -112,10 +112,10 @@ export class Watch {
     if (call === undefined) return;
     this.#frames.delete(id);
     this.#answers += 1;
-    if (ok) this.#held = null;
+    const sure = call !== null && call.frame === id && isUnderWay(call) && !call.over(now);
+    if (ok && this.#held !== null) this.#held = sure ? null : { ...this.#held, until: 0 };
     const hint = error?.retryAfterMs;
     if (hint === undefined) return;
-    const sure = call !== null && call.frame === id && isUnderWay(call) && !call.over(now);
     const draining = /gateway-(restarting|suspending)/.test(JSON.stringify(error?.details ?? {}));
     if (draining) this.#hold(now, hint, sure);
     else if (sure) call.notBefore = now + hint;

@@ -1,8 +1,8 @@
 /** The engine of the calls in virtual time: the real driver and the real calls, wired as the client wires them. */
 import assert from 'node:assert/strict';
-import type { CallDetails, Confirm } from '../../../lib/api/call-entry.js';
+import type { CallDetails, CallRequest, Confirm } from '../../../lib/api/call-entry.js';
 import { Requests } from '../../../lib/api/call-request.js';
-import { type CallPort, type CallRequest, Calls } from '../../../lib/api/calls.js';
+import { type CallPort, Calls } from '../../../lib/api/calls.js';
 import { RetryAccount } from '../../../lib/api/retry-account.js';
 import { knowledge } from '../../../lib/core/connection.js';
 import type { Failure } from '../../../lib/core/failure.js';
