@@ -80,13 +80,7 @@ describe('the package', () => {
   it('is under 150 kB, and holds what is needed and nothing else', () => {
     const { size } = statSync(tarball);
     assert.ok(size < 150_000, `${size} bytes`);
-    assert.deepEqual(readdirSync(installed).sort(), [
-      'CHANGELOG.md',
-      'LICENSE',
-      'README.md',
-      'dist',
-      'package.json',
-    ]);
+    assert.deepEqual(readdirSync(installed).sort(), ['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
     const files = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' });
     const odd = files.filter(
       (name) => !/\.(js|d\.ts)$/.test(name) && !statSync(join(installed, 'dist', name)).isDirectory(),

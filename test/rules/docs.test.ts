@@ -11,6 +11,7 @@ import { createClient } from '../../lib/index.js';
 import { systemRuntime } from '../../lib/io/runtime.js';
 import { createTestGateway } from '../../lib/testing/index.js';
 import { VERSION } from '../../lib/version.js';
+import { scratch } from '../support/liveness-records.js';
 import { Consumer } from './consumer.js';
 import { anchorsOf, codeOf, linksOf, rowsOf, sectionOf, snippetsOf } from './markdown.js';
 import { BUILT_LIB, filesBelow, nodes, parse, ROOT, read } from './repository.js';
@@ -116,18 +117,19 @@ describe('README', () => {
   });
 
   it('lists options that are accepted', async () => {
+    using dir = scratch();
     const samples: ClientOptions = {
       url: 'ws://127.0.0.1:1',
       token: 'secret',
       password: 'secret',
       client: { displayName: 'name' },
-      device: { stateDir: 'unused' },
+      device: { stateDir: dir.at('state') },
       tls: { fingerprint: 'aa', ca: 'pem' },
       reconnect: { fleet: { size: 1, acceptRate: 1 } },
       giveUp: { after: 1, maxAttempts: 1 },
       heartbeat: { timeout: 1, ping: 1 },
       call: { maxAttempts: 1, safety: 'read' },
-      liveness: { file: 'unused' },
+      liveness: { file: dir.at('live.json') },
       logger: false,
       runtime: systemRuntime,
     };
