@@ -8,7 +8,7 @@ import { type GatewayWord, isRecord } from '../core/failure.js';
 import type { Challenge, Hello, IssuedDeviceToken } from '../core/frames.js';
 import type { Settings, Target } from '../core/options.js';
 import { loadDeviceIdentity } from './device-identity.js';
-import { DeviceTokenStore } from './device-tokens.js';
+import { DeviceTokenStore, type StoreResult } from './device-tokens.js';
 import { ProviderError } from './provider-error.js';
 import { readSecret } from './secrets.js';
 
@@ -40,6 +40,8 @@ export class Credentials {
   #preferDevice = false;
   /** That was tried for the shared token that stands. */
   #triedDevice = false;
+  /** What is wrong with the store of device tokens, as it was last told; null when nothing is. */
+  #trouble: string | null = null;
 
   constructor(settings: Settings, events: CredentialEvents) {
     this.#settings = settings;
@@ -107,7 +109,7 @@ export class Credentials {
   async #forget(prepared: Prepared, target: Target, device: DeviceSigner): Promise<boolean> {
     this.#preferDevice = false;
     const cleared = await this.#store?.clear(this.#key(target, device), prepared.auth.deviceToken);
-    if (cleared?.stored === false) this.#events.warning(cleared.warning);
+    if (cleared !== undefined) this.#told(cleared);
     return (
       prepared.auth.deviceToken !== undefined &&
       (this.#settings.token !== undefined || this.#settings.password !== undefined)
@@ -125,9 +127,14 @@ export class Credentials {
       scopes: hello.auth.scopes,
       ...(issued.issuedAtMs !== undefined && { issuedAtMs: issued.issuedAtMs }),
     };
-    this.#store.put(this.#key(target, device), kept).then((result) => {
-      if (!result.stored) this.#events.warning(result.warning);
-    });
+    this.#store.put(this.#key(target, device), kept).then((result) => this.#told(result));
+  }
+
+  /** The same trouble after every hello is one line, not many. */
+  #told(result: StoreResult): void {
+    const trouble = result.stored ? null : `${result.warning.code} ${result.warning.message}`;
+    if (!result.stored && trouble !== this.#trouble) this.#events.warning(result.warning);
+    this.#trouble = trouble;
   }
 
   async #loadDevice(signal: AbortSignal): Promise<DeviceSigner | null> {
