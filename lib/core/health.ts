@@ -31,7 +31,7 @@ export interface Health {
   readonly lastConnectedAt?: number;
   readonly lastFrameAt?: number;
   readonly lastError?: HealthError;
-  /** While `blocked`: who or what is waited for, with the command that helps. */
+  /** While a human is needed: who or what is waited for, with the command that helps. */
   readonly awaiting?: string;
   /** The restart in progress. */
   readonly restart?: RestartInfo;
@@ -112,7 +112,9 @@ export function healthOf(policy: Policy, state: State, input: HealthInput): Heal
         remedy: failure.remedy,
       },
     }),
-    ...(state.status === 'blocked' && { awaiting: state.failure?.awaiting ?? state.failure?.remedy ?? 'an operator' }),
+    // Also while it dials once more: who is waited for does not change by asking.
+    ...(journey.verdict !== null &&
+      state.status !== 'stopped' && { awaiting: failure?.awaiting ?? failure?.remedy ?? 'an operator' }),
     ...(journey.restart !== null && { restart: restartInfo(journey.restart, wall) }),
     restartsSeen: journey.restarts,
     ...(journey.gateway !== undefined && { gateway: journey.gateway }),
