@@ -95,6 +95,8 @@ export class Credentials {
     const { device } = prepared;
     if (this.#store === null || device === null) return false;
     if (details['code'] === 'AUTH_DEVICE_TOKEN_MISMATCH') return this.#forget(prepared, target, device);
+    // A gateway that starts or drains has not looked at any credential.
+    if (details['code'] === undefined) return false;
     this.#preferDevice = false;
     if (details['code'] !== 'AUTH_TOKEN_MISMATCH' || details['canRetryWithDeviceToken'] !== true || this.#triedDevice)
       return false;

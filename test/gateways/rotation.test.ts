@@ -1,7 +1,7 @@
 // The rotation of the original report on the real 2026.9.6: gateway stopped, token rotated, gateway started, token file
 // rewritten later. Its lockout holds for loopback too.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createNodeHost } from '../../lib/index.js';
@@ -51,10 +51,14 @@ describe('a token that is rotated, on openclaw@2026.9.6', () => {
     host.start();
     await host.ready({ timeout: 30_000 });
 
+    // A device token from before would open the link again; the report is about the shared one alone.
+    const tokens = join(folder, 'state', 'device-tokens');
+    const written = (): boolean => existsSync(tokens) && readdirSync(tokens).some((name) => name.endsWith('.json'));
+    await eventually(written, 'the device token is kept');
+    rmSync(tokens, { recursive: true });
+
     await gateway.stopTerm();
     gateway.setToken('after-the-rotation');
-    // A device token from before would open the link again; the report is about the shared one alone.
-    rmSync(join(folder, 'state', 'device-tokens'), { recursive: true, force: true });
     await gateway.start();
     const refused = await journal.untilCount(
       3,
