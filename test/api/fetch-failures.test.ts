@@ -197,7 +197,7 @@ describe('HTTP that breaks before its headers', () => {
     const { fetch } = rig(server.httpUrl);
     const { value, ms } = await timed(() => refusal(fetch('/v1/chat/completions', POST, { timeout: 60 })));
     assert.deepEqual([value.reason, value.outcome, value.code], ['timeout', 'unknown', 'HOLDFAST_TIMEOUT']);
-    assert.ok(ms >= 55 && ms < 400, `${ms} ms`);
+    assert.ok(ms >= 55 && ms < 1000, `${ms} ms`);
     await bounded((await server.request(1)).closed, 'the end of the connection');
     const whole = await refusal(fetch('/v1/chat/completions', POST, { deadline: 60 }));
     assert.deepEqual([whole.reason, whole.code], ['timeout', 'HOLDFAST_DEADLINE']);

@@ -62,7 +62,6 @@ class Held {
 }
 
 async function proven({ host }: Hosting): Promise<string> {
-  await host.ready({ timeout: 8000 });
   await eventually(() => host.health().node?.registration === 'proven', 'the registration is proven');
   return host.health().node?.deviceId ?? '';
 }

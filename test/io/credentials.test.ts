@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { GatewayError } from '../../lib/core/errors.js';
 import type { Hello, IssuedDeviceToken } from '../../lib/core/frames.js';
 import { type ClientOptions, parseOptions, type Target } from '../../lib/core/options.js';
@@ -159,14 +159,19 @@ describe('credentials: a device token', () => {
   });
 
   it('that cannot be read fails the attempt, and is read again by the next', async () => {
-    using rig = new Rig();
-    await rig.hold(LOCAL);
-    const [name] = rig.kept();
-    writeFileSync(rig.dir.at(`device-tokens/${name}`), '{', { mode: 0o600 });
+    using writer = new Rig();
+    await writer.hold(LOCAL);
+    const file = writer.dir.at(`device-tokens/${writer.kept()[0]}`);
+    const good = readFileSync(file, 'utf8');
+    writeFileSync(file, '{');
+    // Another process: this one may have it in memory still.
+    using reader = new Rig({ device: { stateDir: writer.dir.path } });
     await assert.rejects(
-      rig.prepare(LOCAL),
+      reader.prepare(LOCAL),
       (error) => error instanceof ProviderError && error.code === 'STATE_DAMAGED' && error.message.includes('Move it'),
     );
+    writeFileSync(file, good);
+    assert.deepEqual((await reader.prepare(LOCAL)).auth, { deviceToken: ISSUED.token });
   });
 
   it('that cannot be written is told of once for each kind of trouble, and is used from memory', async () => {

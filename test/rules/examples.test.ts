@@ -50,6 +50,17 @@ const RUNS: Readonly<Record<string, (here: Consumer) => Promise<void>>> = {
     assert.match(second.stdout, /agent: skipped[\s\S]* was there$/m);
     assert.equal(gateway.ledger.filter(({ method, executed }) => method === 'agents.create' && executed).length, 1);
   },
+
+  async 'node-host'(here) {
+    await using gateway = await createTestGateway();
+    using host = here.spawn([join(BUILT, 'node-host.js'), 'state', 'live.json'], gateway);
+    await host.said(/^online as [0-9a-f]{64}$/m);
+    const nodeId = gateway.connections.find(({ role }) => role === 'node')?.deviceId ?? '';
+    const answer = await gateway.invoke(nodeId, 'system.which', { bins: ['node'] });
+    assert.match(JSON.stringify(answer), /asked.*bins.*node/);
+    host.process.kill('SIGTERM');
+    assert.equal((await host.finished).code, 0);
+  },
 };
 
 function probed(here: Consumer, file: string): Promise<Finished> {
