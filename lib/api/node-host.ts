@@ -2,7 +2,7 @@
 import { type GatewayError, isGatewayError } from '../core/errors.js';
 import { isRecord } from '../core/failure.js';
 import type { Hello } from '../core/frames.js';
-import type { NodeHealth } from '../core/health.js';
+import { COMMAND_APPROVAL, type NodeHealth } from '../core/health.js';
 import type { ClientOptions, DeviceOptions } from '../core/options.js';
 import type { Timer } from '../core/runtime.js';
 import type { Reason } from '../core/vocabulary.js';
@@ -177,15 +177,12 @@ class NodePart implements RolePart {
       else this.#askIn(DOUBT_MS);
       return;
     }
-    if (this.#registration !== 'pending-approval') {
-      const remedy = 'Run on the gateway host: openclaw nodes pending, then openclaw nodes approve <requestId>';
-      this.#port.log(
-        'warn',
-        { event: 'node-approval', nodeId: this.#port.nodeId(), remedy },
-        `the commands of this node await approval. ${remedy}`,
-      );
-    }
+    const known = this.#registration === 'pending-approval';
     this.#registration = 'pending-approval';
+    if (!known) {
+      const record = { event: 'node-approval', nodeId: this.#port.nodeId(), awaiting: COMMAND_APPROVAL };
+      this.#port.log('warn', record, `connected, but waiting for ${COMMAND_APPROVAL}`);
+    }
     this.#askIn(15_000);
   }
 }

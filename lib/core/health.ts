@@ -85,6 +85,10 @@ export interface HealthInput {
   readonly node: NodeHealth | undefined;
 }
 
+/** Whom a node waits for whose commands nobody has approved; it never learns the id of the request. */
+export const COMMAND_APPROVAL: string =
+  'approval of the commands of this node on the gateway host: openclaw nodes pending, then openclaw nodes approve <requestId>';
+
 export function healthOf(policy: Policy, state: State, input: HealthInput): Health {
   const { journey } = state;
   const wall = (at: number): number => Math.round(at + input.wallOffset);
@@ -115,6 +119,8 @@ export function healthOf(policy: Policy, state: State, input: HealthInput): Heal
     // Also while it dials once more: who is waited for does not change by asking.
     ...(journey.verdict !== null &&
       state.status !== 'stopped' && { awaiting: failure?.awaiting ?? failure?.remedy ?? 'an operator' }),
+    // The link is up, and yet nothing is served: the commands of a node are approved apart from its device.
+    ...(state.status === 'online' && input.node?.registration === 'pending-approval' && { awaiting: COMMAND_APPROVAL }),
     ...(journey.restart !== null && { restart: restartInfo(journey.restart, wall) }),
     restartsSeen: journey.restarts,
     ...(journey.gateway !== undefined && { gateway: journey.gateway }),

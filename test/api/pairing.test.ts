@@ -121,9 +121,10 @@ describe('pairing', () => {
       host.handle('echo', (params) => params);
       host.start();
       const line = await journal.until((each) => each.event === 'node-approval', 'the line');
-      assert.match(line.remedy ?? '', /openclaw nodes approve/);
+      assert.match(String(line.awaiting), /openclaw nodes approve/);
       assert.equal(line.level, 'warn');
       assert.deepEqual([host.health().node?.registration, host.health().ok], ['pending-approval', true]);
+      assert.match(host.health().awaiting ?? '', /openclaw nodes approve/);
       const [request] = gw.pairing.requests;
       assert.deepEqual([request?.kind, request?.commands], ['node', ['echo']]);
       assert.ok(gw.pairing.approve());
