@@ -54,7 +54,7 @@ export interface RolePart {
 
 export interface RolePort extends InvocationPort {
   /** Another connection with our identity has taken our place. */
-  replaced(): void;
+  replaced(times: number): void;
 }
 
 /** The one shared body behind all views of a client. */
@@ -427,7 +427,7 @@ export class ClientCore {
       scrub: (text) => this.#scrubber.text(text),
       log: (level, record, message) => this.#log.write(level, record, message),
       call: async (method, params, options) => (await this.call(method, params, options, this.settings.call)).result,
-      replaced: () => this.#driver.push({ type: 'replaced', epoch: this.#driver.state.journey.epoch }),
+      replaced: (times) => this.#driver.push({ type: 'replaced', epoch: this.#driver.state.journey.epoch, times }),
     };
   }
 

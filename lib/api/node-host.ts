@@ -30,6 +30,8 @@ export interface NodeHost extends GatewayClient {
 /** How often a node asks whether the gateway still counts it, and how soon it asks again when in doubt, in ms. */
 const ASK_MS = 60_000;
 const DOUBT_MS = 1000;
+/** After so many quiet answers in a row a twin is taken to be gone. */
+const PEACEFUL = 10;
 
 /**
  * Makes a node host. It does nothing until `start()`.
@@ -64,6 +66,9 @@ class NodePart implements RolePart {
   #ask: Timer | null = null;
   /** Answers in a row that another connection took our place. */
   #doubts = 0;
+  /** How often it was taken, and quiet answers in a row since. */
+  #replaced = 0;
+  #peace = 0;
   /** Counts links and their ends: an answer that comes late is about another one. */
   #link = 0;
   /** The gateway refuses the requests of a node that was replaced. Older ones answer them, so an answer proves nothing. */
@@ -155,6 +160,9 @@ class NodePart implements RolePart {
 
   #proven(): void {
     this.#doubts = 0;
+    this.#peace = this.#registration === 'proven' ? this.#peace + 1 : 0;
+    // A link that stayed up forgives a twin nothing: the other one has it back within the minute.
+    if (this.#peace >= PEACEFUL) this.#replaced = 0;
     if (this.#registration !== 'proven')
       this.#port.log(
         'info',
@@ -173,8 +181,11 @@ class NodePart implements RolePart {
     }
     if (error.outcome === 'not-executed') {
       this.#doubts += 1;
-      if (this.#doubts >= 2) this.#port.replaced();
-      else this.#askIn(DOUBT_MS);
+      if (this.#doubts < 2) this.#askIn(DOUBT_MS);
+      else {
+        this.#replaced += 1;
+        this.#port.replaced(this.#replaced);
+      }
       return;
     }
     const known = this.#registration === 'pending-approval';

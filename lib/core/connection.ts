@@ -52,7 +52,9 @@ export function transition(policy: Policy, state: State, event: Event, at: At): 
     case 'shutdown':
       return state.status === 'online' ? onShutdown(policy, state, event.restartExpectedMs, at) : same(state);
     case 'replaced':
-      return state.status === 'online' ? fail(policy, state, { kind: 'replaced' }, at) : same(state);
+      return state.status === 'online'
+        ? fail(policy, state, { kind: 'replaced', times: event.times }, at)
+        : same(state);
     case 'draining':
       return state.status === 'online' ? onDraining(state, at) : same(state);
     case 'served':

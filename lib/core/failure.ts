@@ -60,7 +60,7 @@ export type Evidence =
   /** A live link was up, but the gateway drained on it for longer than any gateway drains. */
   | { readonly kind: 'drained'; readonly ms: number }
   /** Another connection with the same device identity has taken our place. */
-  | { readonly kind: 'replaced' }
+  | { readonly kind: 'replaced'; readonly times: number }
   /** Nothing was heard on a live link for longer than its limit. */
   | { readonly kind: 'silence'; readonly ms: number }
   /** The peer does not speak our protocol. */
@@ -145,8 +145,8 @@ export function classify(evidence: Evidence, known: Knowledge): Failure {
         'HOLDFAST_TWIN',
         'another connection with this device identity has taken our place',
         {
-          // Two that fight for a place take it from each other for ever: at most four tries a minute.
-          retryAfter: LIMITS.twinPause,
+          // Two that fight for a place take it from each other for ever, so each time costs twice as long.
+          retryAfter: Math.min(LIMITS.twinPause * 2 ** (evidence.times - 1), LIMITS.maxHint),
           remedy: 'Look for a second host that uses the same state directory or a copy of it, and stop one of them.',
         },
       );

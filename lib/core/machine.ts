@@ -117,8 +117,8 @@ export type Event =
   | { readonly type: 'shutdown'; readonly epoch: number; readonly restartExpectedMs: number | null }
   /** A request was refused because the gateway drains. */
   | { readonly type: 'draining'; readonly epoch: number }
-  /** Another connection with our identity has taken our place: this one is deaf. */
-  | { readonly type: 'replaced'; readonly epoch: number }
+  /** Another connection with our identity has taken our place, `times` times without a long peace: this one is deaf. */
+  | { readonly type: 'replaced'; readonly epoch: number; readonly times: number }
   /** A request was answered normally. */
   | { readonly type: 'served'; readonly epoch: number }
   /** The gateway's own probe says that it is ready. */

@@ -293,3 +293,12 @@ describe('foreign text and numbers', () => {
     assert.equal(classify({ kind: 'refused', error: word }, NO_KNOWLEDGE).retryAfter, undefined);
   });
 });
+
+describe('a twin', () => {
+  it('A14 is given way to, longer each time, because two that fight for a place take it from each other for ever', () => {
+    const waits = [1, 2, 3, 4, 5, 6, 50].map((times) => classify({ kind: 'replaced', times }, NO_KNOWLEDGE).retryAfter);
+    assert.deepEqual(waits, [15_000, 30_000, 60_000, 120_000, 240_000, 300_000, 300_000]);
+    const failure = classify({ kind: 'replaced', times: 1 }, NO_KNOWLEDGE);
+    assert.deepEqual([failure.reason, failure.action, failure.code], ['local', 'soon', 'HOLDFAST_TWIN']);
+  });
+});
