@@ -7,10 +7,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const MARK = 'HOLDFAST_TEST_PROCESS';
 
-/** What one owner started: the leaders of its process groups, and the folders to remove with them. */
+/** What one owner started: the leaders of its process groups, what it told to end, and the folders to remove with them. */
 export interface Ownership {
   readonly mark: string;
   readonly groups: Set<number>;
+  /** What was told to end. A process that is about to be gone has no environment any more that shows its mark. */
+  readonly ending: Set<number>;
   readonly folders: Set<string>;
 }
 
@@ -19,7 +21,7 @@ let hooked = false;
 
 /** Opens an ownership that is cleaned up when this process ends, however it ends (save by SIGKILL). */
 export function own(mark: string): Ownership {
-  const owner: Ownership = { mark, groups: new Set(), folders: new Set() };
+  const owner: Ownership = { mark, groups: new Set(), ending: new Set(), folders: new Set() };
   owners.add(owner);
   if (!hooked) {
     hooked = true;
@@ -154,11 +156,14 @@ export function killNow(owner: Ownership): void {
 
 function signalAll(owner: Ownership, signal: NodeJS.Signals): void {
   for (const pid of owner.groups) signalGroup(pid, signal);
-  for (const pid of marked(owner)) signalOne(pid, signal);
+  for (const pid of marked(owner)) {
+    owner.ending.add(pid);
+    signalOne(pid, signal);
+  }
 }
 
 function isQuiet(owner: Ownership): boolean {
-  return [...owner.groups].every((pid) => !alive(pid)) && marked(owner).length === 0;
+  return [...owner.groups, ...owner.ending].every((pid) => !alive(pid)) && marked(owner).length === 0;
 }
 
 function removeFolders(owner: Ownership): void {
